@@ -1,0 +1,65 @@
+// fd.cpp - where our own descriptors are kept
+#include "base/fd.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+
+namespace underpass {
+
+namespace {
+// Room for rings, memfds, links and lingering sockets of closed connections.
+constexpr rlim_t kPrivateFds = 512;
+constexpr rlim_t kFdSetSize = 1024;  // FD_SETSIZE: select(2) works below this only
+
+// A bit a number. Numbers above are never given out. Zero pages cost nothing.
+constexpr int kMaxFd = 1 << 20;
+constexpr int kBits = 64;
+std::atomic<uint64_t> private_fds[kMaxFd / kBits];
+
+uint64_t bit_of(int fd) { return uint64_t{1} << (fd % kBits); }
+
+}  // namespace
+
+bool is_private_fd(int fd) {
+  if (fd < 0 || fd >= kMaxFd) return false;
+  return (private_fds[fd / kBits].load(std::memory_order_relaxed) & bit_of(fd)) != 0;
+}
+
+int next_private_fd(int from) {
+  for (int fd = std::max(from, 0); fd < kMaxFd;) {
+    const uint64_t word = private_fds[fd / kBits].load(std::memory_order_relaxed) >> (fd % kBits);
+    if (word != 0) return fd + std::countr_zero(word);
+    fd += kBits - fd % kBits;
+  }
+  return -1;
+}
+
+void close_own(int fd) {
+  if (is_private_fd(fd)) private_fds[fd / kBits].fetch_and(~bit_of(fd));
+  sys::close(fd);
+}
+
+int first_private_fd() {
+  rlimit limit{};
+  if (sys::call(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, sys::arg(&limit)) < 0) return 0;
+  const rlim_t top = std::min<rlim_t>(limit.rlim_cur, rlim_t{1} << 20);
+  if (top > kFdSetSize + kPrivateFds) return static_cast<int>(top - kPrivateFds);
+  return static_cast<int>(top - top / 4);
+}
+
+Fd private_duplicate(int fd) {
+  const int copy = sys::fcntl(fd, F_DUPFD_CLOEXEC, first_private_fd());
+  if (copy < 0) return Fd();
+  if (copy < kMaxFd) private_fds[copy / kBits].fetch_or(bit_of(copy));
+  return Fd(copy);
+}
+
+Fd move_out_of_the_way(Fd fd) {
+  Fd moved = private_duplicate(fd.get());
+  return moved ? std::move(moved) : std::move(fd);
+}
+
+}  // namespace underpass

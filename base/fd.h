@@ -1,0 +1,55 @@
+// fd.h - a file descriptor with one owner
+#pragma once
+
+#include <utility>
+
+#include "base/result.h"
+#include "base/sys.h"
+
+namespace underpass {
+
+// True for a number that move_out_of_the_way() has given out and that is still open: what a
+// program's close(2), dup2(2) or closefrom(3) must not touch. Thread-safe, one load.
+bool is_private_fd(int fd);
+// The lowest such number from `from` on; -1: none.
+int next_private_fd(int from);
+// Closes a descriptor of ours, private or not.
+void close_own(int fd);
+
+// Move-only; closes itself. Not thread-safe, as an int is not.
+class Fd {
+ public:
+  Fd() = default;
+  explicit Fd(int fd) : fd_(fd) {}
+  Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Fd& operator=(Fd&& other) noexcept {
+    if (this != &other) reset(std::exchange(other.fd_, -1));
+    return *this;
+  }
+  Fd(const Fd&) = delete;
+  Fd& operator=(const Fd&) = delete;
+  ~Fd() { reset(); }
+
+  int get() const { return fd_; }
+  bool valid() const { return fd_ >= 0; }
+  explicit operator bool() const { return valid(); }
+  int release() { return std::exchange(fd_, -1); }
+  void reset(int fd = -1) {
+    if (fd_ >= 0) close_own(fd_);
+    fd_ = fd;
+  }
+
+ private:
+  int fd_ = -1;
+};
+
+// Moves a descriptor of ours to a high number with close-on-exec set, out of the way of a program
+// that expects the lowest free numbers. Where RLIMIT_NOFILE leaves no room above, it stays where it
+// is.
+Fd move_out_of_the_way(Fd fd);
+// Another descriptor of the same file, likewise. Invalid where there is no room.
+Fd private_duplicate(int fd);
+// The lowest number that move_out_of_the_way uses, from RLIMIT_NOFILE.
+int first_private_fd();
+
+}  // namespace underpass

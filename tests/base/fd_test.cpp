@@ -1,0 +1,81 @@
+// fd_test.cpp - descriptors with one owner, out of the program's way
+#include "base/fd.h"
+
+#include <criterion/criterion.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+
+#include <cerrno>
+#include <utility>
+
+using namespace underpass;
+
+namespace {
+
+bool is_open(int fd) { return sys::fcntl(fd, F_GETFD) >= 0; }
+
+void limit_fds(rlim_t count) {
+  rlimit limit{};
+  cr_assert_eq(::getrlimit(RLIMIT_NOFILE, &limit), 0);
+  limit.rlim_cur = count;
+  cr_assert_eq(::setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+}  // namespace
+
+Test(fd, closes_itself_once) {
+  int number = -1;
+  {
+    Fd fd(sys::eventfd(0, 0));
+    number = fd.get();
+    Fd moved = std::move(fd);
+    cr_assert(!fd.valid() && moved.valid() && is_open(number));
+  }
+  cr_assert(!is_open(number));
+}
+
+Test(fd, assigned_over_is_closed_and_released_is_not) {
+  Fd fd(sys::eventfd(0, 0));
+  const int first = fd.get();
+  fd = Fd(sys::eventfd(0, 0));
+  cr_assert(!is_open(first));
+  const int second = fd.release();
+  cr_assert(!fd.valid() && is_open(second));
+  sys::close(second);
+}
+
+Test(fd, error_of_the_kernel_is_no_descriptor) {
+  const Fd fd(-EMFILE);
+  cr_assert(!fd.valid());
+}
+
+Test(fd, moved_out_of_the_way_is_high_and_closed_at_exec) {
+  limit_fds(4096);
+  Fd fd = move_out_of_the_way(Fd(sys::eventfd(0, 0)));
+  cr_assert_geq(fd.get(), first_private_fd());
+  cr_assert_gt(fd.get(), 1024, "select(2) of the program does not reach it");
+  cr_assert_eq(sys::fcntl(fd.get(), F_GETFD), FD_CLOEXEC);
+}
+
+Test(fd, small_limits_leave_most_numbers_to_the_program) {
+  limit_fds(256);
+  Fd fd = move_out_of_the_way(Fd(sys::eventfd(0, 0)));
+  cr_assert(fd.valid());
+  cr_assert_geq(fd.get(), 128);
+  cr_assert_lt(fd.get(), 256);
+}
+
+Test(fd, stays_where_it_is_when_there_is_no_room) {
+  limit_fds(16);
+  Fd kept[16];
+  size_t count = 0;
+  for (; count < 16; ++count) {
+    kept[count] = Fd(sys::eventfd(0, 0));
+    if (!kept[count].valid()) break;
+  }
+  cr_assert_gt(count, 0);
+  const int number = kept[0].get();
+  kept[0] = move_out_of_the_way(std::move(kept[0]));
+  cr_assert_eq(kept[0].get(), number);
+  cr_assert(is_open(number));
+}
