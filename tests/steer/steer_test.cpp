@@ -1,0 +1,252 @@
+// steer_test.cpp - frames as data, run through the steering program (BPF_PROG_TEST_RUN)
+#include <arpa/inet.h>
+#include <criterion/criterion.h>
+#include <criterion/parameterized.h>
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <netinet/ip.h>
+#include <netinet/tcp.h>
+#include <netinet/udp.h>
+
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "base/limits.h"
+#include "tests/steer/steer_fixture.h"
+
+using namespace underpass;
+using namespace underpass::test;
+
+namespace {
+
+// The tables that every frame below meets.
+constexpr const char* kOurs = "10.0.0.1";
+constexpr const char* kOurSecond = "10.0.0.2";
+constexpr const char* kPeer = "10.0.0.9";
+constexpr uint16_t kClaimed = 7000;     // slot 1
+constexpr uint16_t kDead = 7001;        // slot 2, which has no rings
+constexpr uint16_t kFlowOnly = 7002;    // one flow of slot 3
+constexpr uint16_t kFlowBeside = 7003;  // slot 1, but one flow is slot 3's
+constexpr uint16_t kOneAddress = 7004;  // slot 1, but on kOurSecond slot 3's
+constexpr uint16_t kFlowOfDead = 7005;  // one flow of slot 2
+constexpr uint16_t kFlowPeer = 40000;
+
+struct FrameSpec {
+  uint16_t ether_type = ETH_P_IP;
+  const char* to = kOurs;
+  uint8_t protocol = IPPROTO_TCP;
+  uint16_t from_port = 50000;
+  uint16_t to_port = kClaimed;
+  uint16_t fragment = 0x4000;  // the field: flags and offset; DF
+  uint8_t header_words = 5;
+  uint8_t version = 4;
+  uint32_t bytes = 0;  // of the frame; 0: what its headers need
+};
+
+struct Case {
+  const char* name;
+  FrameSpec frame;
+  int verdict;
+  up_steer_counter counter;
+};
+
+const Case kCases[] = {
+    {"TCP to a claimed port", {}, XDP_REDIRECT, UP_STEER_tcp_frames},
+    {"UDP to a claimed port", {.protocol = IPPROTO_UDP}, XDP_REDIRECT, UP_STEER_udp_frames},
+    {"to the second address", {.to = kOurSecond}, XDP_REDIRECT, UP_STEER_tcp_frames},
+    {"as long as a chunk has room", {.bytes = kMaxFrameBytes}, XDP_REDIRECT, UP_STEER_tcp_frames},
+    {"longer than a chunk", {.bytes = kMaxFrameBytes + 1}, XDP_PASS, UP_STEER_pass_long},
+    {"long, but not ours",
+     {.to_port = 80, .bytes = kMaxFrameBytes + 1},
+     XDP_PASS,
+     UP_STEER_pass_port},
+    {"padded to Ethernet's least",
+     {.protocol = IPPROTO_UDP, .bytes = 60},
+     XDP_REDIRECT,
+     UP_STEER_udp_frames},
+    {"TCP to a port of the kernel's", {.to_port = 22}, XDP_PASS, UP_STEER_pass_port},
+    {"UDP to a port that only TCP has",
+     {.protocol = IPPROTO_UDP, .to_port = kDead},
+     XDP_PASS,
+     UP_STEER_pass_port},
+    {"port 0", {.to_port = 0}, XDP_PASS, UP_STEER_pass_port},
+    {"port 65535", {.to_port = 65535}, XDP_PASS, UP_STEER_pass_port},
+    {"to another host", {.to = "10.0.0.77"}, XDP_PASS, UP_STEER_pass_address},
+    {"to a multicast group",
+     {.to = "224.0.0.251", .protocol = IPPROTO_UDP},
+     XDP_PASS,
+     UP_STEER_pass_address},
+    {"broadcast",
+     {.to = "255.255.255.255", .protocol = IPPROTO_UDP},
+     XDP_PASS,
+     UP_STEER_pass_address},
+    {"first fragment", {.fragment = 0x2000}, XDP_PASS, UP_STEER_pass_fragment},
+    {"last fragment", {.fragment = 0x00b9}, XDP_PASS, UP_STEER_pass_fragment},
+    {"fragmenting allowed, but not done", {.fragment = 0}, XDP_REDIRECT, UP_STEER_tcp_frames},
+    {"IP options", {.header_words = 6, .bytes = 80}, XDP_PASS, UP_STEER_pass_options},
+    {"header too short to be one", {.header_words = 4}, XDP_PASS, UP_STEER_pass_options},
+    {"ICMP", {.protocol = IPPROTO_ICMP}, XDP_PASS, UP_STEER_pass_protocol},
+    {"SCTP", {.protocol = IPPROTO_SCTP}, XDP_PASS, UP_STEER_pass_protocol},
+    {"ARP", {.ether_type = ETH_P_ARP}, XDP_PASS, UP_STEER_pass_not_ipv4},
+    {"IPv6", {.ether_type = ETH_P_IPV6}, XDP_PASS, UP_STEER_pass_not_ipv4},
+    {"VLAN", {.ether_type = ETH_P_8021Q}, XDP_PASS, UP_STEER_pass_not_ipv4},
+    {"IPv4's type but version 6", {.version = 6}, XDP_PASS, UP_STEER_pass_not_ipv4},
+    {"Ethernet header alone", {.bytes = 14}, XDP_PASS, UP_STEER_pass_short},
+    {"IP header cut", {.bytes = 33}, XDP_PASS, UP_STEER_pass_short},
+    {"TCP header cut", {.bytes = 53}, XDP_PASS, UP_STEER_pass_short},
+    {"UDP header cut", {.protocol = IPPROTO_UDP, .bytes = 41}, XDP_PASS, UP_STEER_pass_short},
+    {"UDP header alone", {.protocol = IPPROTO_UDP, .bytes = 42}, XDP_REDIRECT, UP_STEER_udp_frames},
+    {"to a slot whose rings are gone", {.to_port = kDead}, XDP_PASS, UP_STEER_pass_no_socket},
+    {"the flow of a port of the kernel's",
+     {.from_port = kFlowPeer, .to_port = kFlowOnly},
+     XDP_REDIRECT,
+     UP_STEER_tcp_frames},
+    {"another flow of that port",
+     {.from_port = 40001, .to_port = kFlowOnly},
+     XDP_PASS,
+     UP_STEER_pass_port},
+    {"that flow over UDP",
+     {.protocol = IPPROTO_UDP, .from_port = kFlowPeer, .to_port = kFlowOnly},
+     XDP_PASS,
+     UP_STEER_pass_port},
+    {"that flow to another address",
+     {.to = kOurSecond, .from_port = kFlowPeer, .to_port = kFlowOnly},
+     XDP_PASS,
+     UP_STEER_pass_port},
+    {"a claimed port beside a flow",
+     {.from_port = 40001, .to_port = kFlowBeside},
+     XDP_REDIRECT,
+     UP_STEER_tcp_frames},
+    {"a port on one address",
+     {.to = kOurSecond, .to_port = kOneAddress},
+     XDP_REDIRECT,
+     UP_STEER_tcp_frames},
+    {"a flow whose rings are gone",
+     {.from_port = kFlowPeer, .to_port = kFlowOfDead},
+     XDP_PASS,
+     UP_STEER_pass_no_socket},
+};
+
+uint32_t v4(const char* text) {
+  in_addr address{};
+  ::inet_pton(AF_INET, text, &address);
+  return address.s_addr;
+}
+
+std::vector<uint8_t> frame_of(const FrameSpec& spec) {
+  std::vector<uint8_t> frame(2048);
+  ethhdr ethernet{};
+  ethernet.h_proto = htons(spec.ether_type);
+  iphdr ip{};
+  ip.version = spec.version & 0xf;
+  ip.ihl = spec.header_words & 0xf;
+  ip.protocol = spec.protocol;
+  ip.frag_off = htons(spec.fragment);
+  ip.saddr = v4(kPeer);
+  ip.daddr = v4(spec.to);
+  const uint16_t ports[] = {htons(spec.from_port), htons(spec.to_port)};
+  std::memcpy(frame.data(), &ethernet, sizeof ethernet);
+  std::memcpy(frame.data() + sizeof ethernet, &ip, sizeof ip);
+  std::memcpy(frame.data() + sizeof ethernet + sizeof ip, ports, sizeof ports);
+  constexpr size_t kTcpFrameBytes = sizeof(ethhdr) + sizeof(iphdr) + sizeof(tcphdr);
+  frame.resize(spec.bytes != 0 ? spec.bytes : kTcpFrameBytes);
+  return frame;
+}
+
+up_flow_key flow_key(const char* local, uint16_t local_port, const char* remote,
+                     uint16_t remote_port) {
+  up_flow_key key{};
+  std::memcpy(key.local_ip, IpAddress::from_v4(v4(local)).bytes.data(), sizeof key.local_ip);
+  key.local_port = htons(local_port);
+  if (remote != nullptr) {
+    std::memcpy(key.remote_ip, IpAddress::from_v4(v4(remote)).bytes.data(), sizeof key.remote_ip);
+    key.remote_port = htons(remote_port);
+  }
+  key.protocol = IPPROTO_TCP;
+  return key;
+}
+
+void fill_tables(SteerFixture& steer) {
+  steer.add_address(kOurs);
+  steer.add_address(kOurSecond);
+  for (const uint32_t slot : {0U, 1U, 3U}) steer.give_socket(slot);
+  steer.claim(IPPROTO_TCP, kClaimed, 1);
+  steer.claim(IPPROTO_UDP, kClaimed, 1);
+  steer.claim(IPPROTO_TCP, kDead, 2);
+  steer.set_entry(IPPROTO_TCP, kFlowOnly, UP_PORT_FLOWS_ONE);
+  steer.add_flow(flow_key(kOurs, kFlowOnly, kPeer, kFlowPeer), 3);
+  steer.set_entry(IPPROTO_TCP, kFlowBeside, UP_PORT_FLOWS_ONE | 2);
+  steer.add_flow(flow_key(kOurs, kFlowBeside, kPeer, kFlowPeer), 3);
+  steer.set_entry(IPPROTO_TCP, kOneAddress, UP_PORT_FLOWS_ONE);
+  steer.add_flow(flow_key(kOurSecond, kOneAddress, nullptr, 0), 3);
+  steer.set_entry(IPPROTO_TCP, kFlowOfDead, UP_PORT_FLOWS_ONE);
+  steer.add_flow(flow_key(kOurs, kFlowOfDead, kPeer, kFlowPeer), 2);
+}
+
+// The counters that a frame with this outcome must leave, and no other.
+SteerCounters expected_counters(const Case& one, size_t bytes) {
+  SteerCounters expected{};
+  expected[UP_STEER_frames] = 1;
+  expected[one.counter] = 1;
+  if (one.counter == UP_STEER_tcp_frames) expected[UP_STEER_tcp_bytes] = bytes;
+  if (one.counter == UP_STEER_udp_frames) expected[UP_STEER_udp_bytes] = bytes;
+  return expected;
+}
+
+const char* const kCounterNames[] = {
+#define X(name, help) #name,
+    UP_STEER_COUNTERS(X)
+#undef X
+};
+
+}  // namespace
+
+ParameterizedTestParameters(steer, every_frame_gets_its_verdict_and_its_counter) {
+  static size_t indices[std::size(kCases)];
+  for (size_t i = 0; i < std::size(kCases); ++i) indices[i] = i;
+  return cr_make_param_array(size_t, indices, std::size(kCases));
+}
+
+ParameterizedTest(size_t* index, steer, every_frame_gets_its_verdict_and_its_counter) {
+  skip_without_bpf();
+  const Case& one = kCases[*index];
+  SteerFixture steer;
+  fill_tables(steer);
+  const std::vector<uint8_t> frame = frame_of(one.frame);
+  const int verdict = steer.run(frame.data(), frame.size());
+  cr_expect_eq(verdict, one.verdict, "%s: verdict %d", one.name, verdict);
+  const SteerCounters counters = steer.counters();
+  const SteerCounters expected = expected_counters(one, frame.size());
+  for (size_t i = 0; i < counters.size(); ++i) {
+    cr_expect_eq(counters[i], expected[i], "%s: %s is %lu", one.name, kCounterNames[i],
+                 counters[i]);
+  }
+}
+
+Test(steer, nothing_is_taken_when_no_port_is_claimed) {
+  skip_without_bpf();
+  SteerFixture steer;
+  steer.add_address(kOurs);
+  steer.give_socket(0);
+  const std::vector<uint8_t> frame = frame_of({});
+  cr_assert_eq(steer.run(frame.data(), frame.size()), XDP_PASS);
+}
+
+// The redirect of each case went somewhere; this says where.
+Test(steer, a_flow_belongs_to_its_slot_and_not_to_the_ports) {
+  skip_without_bpf();
+  SteerFixture steer;
+  fill_tables(steer);
+  const std::vector<uint8_t> flow = frame_of({.from_port = kFlowPeer, .to_port = kFlowBeside});
+  cr_assert_eq(steer.run(flow.data(), flow.size()), XDP_REDIRECT);
+  // With the port's rings gone, the flow's are still there.
+  SteerFixture other;
+  other.add_address(kOurs);
+  other.give_socket(3);
+  other.set_entry(IPPROTO_TCP, kFlowBeside, UP_PORT_FLOWS_ONE | 2);
+  other.add_flow(flow_key(kOurs, kFlowBeside, kPeer, kFlowPeer), 3);
+  cr_assert_eq(other.run(flow.data(), flow.size()), XDP_REDIRECT);
+  const std::vector<uint8_t> rest = frame_of({.to_port = kFlowBeside});
+  cr_assert_eq(other.run(rest.data(), rest.size()), XDP_PASS);
+}

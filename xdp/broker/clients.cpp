@@ -1,0 +1,178 @@
+// clients.cpp - where every chunk of a dead client is looked for
+#include "xdp/broker/clients.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "base/log.h"
+#include "xdp/robust_lock.h"
+#include "xdp/shared_rings.h"
+#include "xdp/umem.h"
+
+namespace underpass {
+
+namespace {
+
+constexpr auto kRelaxed = std::memory_order_relaxed;
+
+void read_program_name(pid_t pid, char (&out)[32]) {
+  const std::string path = fmt::format("/proc/{}/comm", pid);
+  char name[sizeof out] = "?";
+  const Fd fd(static_cast<int>(
+      sys::call(SYS_openat, AT_FDCWD, sys::arg(path.c_str()), O_RDONLY | O_CLOEXEC)));
+  const long got = fd ? sys::read(fd.get(), name, sizeof name - 1) : 0;
+  if (got > 0) name[got - 1] = '\0';  // over the newline
+  std::memcpy(out, name, sizeof out);
+}
+
+// As memory: no destructor, no page that was not used is touched.
+void clear(ClientSlot& slot) {
+  const uint32_t used = std::min(slot.records_used.load(), kMaxRecords);
+  std::memset(static_cast<void*>(slot.records), 0, used * sizeof slot.records[0]);
+  std::memset(static_cast<void*>(&slot.counters), 0, sizeof slot.counters);
+  slot.records_used = 0;
+}
+
+}  // namespace
+
+void Clients::fill_rings() {
+  for (uint32_t queue = 0; queue < control_.queues; ++queue) {
+    for (uint32_t i = 0; i < kRxFramesPerQueue; ++i) {
+      returning_[queue].push_back(chunk_address(queue * kRxFramesPerQueue + i));
+    }
+    give_back(queue);
+  }
+}
+
+std::optional<uint32_t> Clients::free_slot() const {
+  for (uint32_t i = 0; i < control_.slots; ++i) {
+    const uint32_t slot = (next_slot_ + i) % control_.slots;
+    if (rings_[slot] == nullptr) return slot;
+  }
+  return std::nullopt;
+}
+
+Result<Clients::Given> Clients::take_slot(pid_t pid) {
+  const auto slot = free_slot();
+  if (!slot) return Error{EUSERS};
+  Given given{*slot, {}};
+  auto rings = std::make_unique<Rings>();
+  if (auto opened = open_sockets(*slot, given, *rings); !opened) {
+    steering_.forget_slot(*slot);
+    return Error{opened.error()};
+  }
+  rings_[*slot] = std::move(rings);
+  next_slot_ = (*slot + 1) % control_.slots;
+  ++attached_count_;
+  announce(*slot, pid);
+  return given;
+}
+
+Result<void> Clients::open_sockets(uint32_t slot, Given& given, Rings& rings) {
+  for (uint32_t queue = 0; queue < control_.queues; ++queue) {
+    const bool tx = queue == slot % control_.tx_queues;
+    auto fd = queues_.open_client(queue, tx);
+    if (!fd) return Error{fd.error()};
+    auto mapped = XskRings::map(fd->get(), {kRxRingEntries, tx ? kTxRingEntries : 0, 0, 0});
+    if (!mapped) return Error{mapped.error()};
+    if (auto put = steering_.put_socket(slot, queue, fd->get()); !put) return put;
+    rings.by_queue.push_back(std::move(*mapped));
+    given.xsks.push_back(std::move(*fd));
+  }
+  return {};
+}
+
+void Clients::announce(uint32_t slot, pid_t pid) {
+  ClientSlot& memory = control_.client[slot];
+  read_program_name(pid, memory.program);
+  memory.pid.store(static_cast<uint32_t>(pid), std::memory_order_release);
+  log_write(LogLevel::info, "slot %u: %s (pid %d)", slot, memory.program, pid);
+}
+
+void Clients::retire(uint32_t slot) {
+  const std::unique_ptr<Rings> rings = std::move(rings_[slot]);
+  if (rings == nullptr) return;
+  --attached_count_;
+  ClientSlot& memory = control_.client[slot];
+  // The ports first: what a peer answers to its reset is the kernel's.
+  steering_.forget_slot(slot);
+  const size_t resets = resets_.send_for(memory);
+  take_back_rx(slot, *rings);
+  take_back_tx(slot, *rings);
+  memory.pid.store(0, std::memory_order_release);
+  clear(memory);
+  retry_returning();
+  log_write(LogLevel::info, "slot %u: gone, %zu connection%s reset", slot, resets,
+            resets == 1 ? "" : "s");
+}
+
+// Its chunks are those in its rings that it has not read, and those marked as its own; one that it
+// was just about to read is both.
+void Clients::take_back_rx(uint32_t slot, const Rings& rings) {
+  std::vector<bool> taken(size_t{control_.queues} * kRxFramesPerQueue);
+  for (const XskRings& one : rings.by_queue) {
+    const uint32_t consumer = one.rx.own_consumer();
+    const uint32_t unread = std::min(one.rx.load_producer() - consumer, one.rx.capacity());
+    for (uint32_t i = 0; i < unread; ++i) {
+      const uint32_t chunk = chunk_of(one.rx[consumer + i].addr);
+      if (chunk < taken.size()) taken[chunk] = true;
+    }
+  }
+  // A fill that it had begun has to be over before the owners are read.
+  for (uint32_t queue = 0; queue < control_.queues; ++queue) give_back(queue);
+  for (uint32_t chunk = 0; chunk < taken.size(); ++chunk) {
+    const bool owned = control_.rx_owner[chunk].load(kRelaxed) == slot + 1;
+    if (!owned && !taken[chunk]) continue;
+    control_.rx_owner[chunk].store(0, kRelaxed);
+    returning_[queue_of_rx_chunk(chunk)].push_back(chunk_address(chunk));
+  }
+}
+
+// What the kernel has taken from the tx ring it completes; the rest it will never send.
+void Clients::take_back_tx(uint32_t slot, const Rings& rings) {
+  const uint32_t queue = slot % control_.tx_queues;
+  const Ring<xdp_desc>& tx = rings.by_queue[queue].tx;
+  const uint32_t first = first_tx_index(slot);
+  const uint32_t base = tx_chunk(control_.queues, first);
+  std::vector<bool> sent(kTxFramesPerSlot);
+  const uint32_t consumed = tx.load_consumer();
+  for (uint32_t i = 0; i < std::min(consumed, tx.capacity()); ++i) {
+    const uint32_t index = chunk_of(tx[consumed - 1 - i].addr) - base;
+    if (index < kTxFramesPerSlot) sent[index] = true;
+  }
+  const uint32_t waiting = std::min(tx.load_producer() - consumed, tx.capacity());
+  for (uint32_t i = 0; i < waiting; ++i) {
+    const uint32_t index = chunk_of(tx[consumed + i].addr) - base;
+    if (index < kTxFramesPerSlot) sent[index] = false;
+  }
+  for (uint32_t i = 0; i < kTxFramesPerSlot; ++i) {
+    if (!sent[i]) control_.tx_in_flight[first + i].store(0, std::memory_order_release);
+  }
+  RobustTryLock lock(control_.locks[queue].completion);
+  if (lock.held()) take_completions(control_, queues_.rings(queue).completion);
+}
+
+bool Clients::has_returning() const {
+  return std::any_of(returning_.begin(), returning_.end(),
+                     [](const auto& chunks) { return !chunks.empty(); });
+}
+
+void Clients::retry_returning() {
+  for (uint32_t queue = 0; queue < control_.queues; ++queue) give_back(queue);
+}
+
+void Clients::give_back(uint32_t queue) {
+  RobustTryLock lock(control_.locks[queue].fill);
+  if (!lock.held()) return;
+  Ring<uint64_t>& fill = queues_.rings(queue).fill;
+  if (lock.recovered()) finish_filling(control_, queue, fill);
+  std::vector<uint64_t>& chunks = returning_[queue];
+  const uint32_t given = give_to_kernel(control_, queue, fill, chunks);
+  chunks.erase(chunks.begin(), chunks.begin() + given);
+  if (given != 0) queues_.wake(queue);
+}
+
+}  // namespace underpass

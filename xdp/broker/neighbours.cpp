@@ -1,0 +1,137 @@
+// neighbours.cpp - NUD states (rtnetlink(7)) to what a sender needs to know
+#include "xdp/broker/neighbours.h"
+
+#include <linux/neighbour.h>
+
+#include <cstring>
+#include <iterator>
+
+namespace underpass {
+
+namespace {
+
+// A client looks at an entry at least once a second while it uses it (stack/destinations.cpp).
+constexpr uint32_t kInUseS = 5;
+
+// The kernel knows where it is, or is sure enough to send there.
+constexpr uint16_t kValid =
+    NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | NUD_PERMANENT | NUD_NOARP;
+
+NeighbourState state_of(uint16_t nud, const MacAddress& mac) {
+  if (nud == NUD_NONE) return NeighbourState::kEmpty;
+  if ((nud & NUD_FAILED) != 0) return NeighbourState::kFailed;
+  if ((nud & NUD_INCOMPLETE) != 0) return NeighbourState::kIncomplete;
+  return mac == MacAddress{} ? NeighbourState::kEmpty : NeighbourState::kReachable;
+}
+
+// Nothing was found out about the neighbour: the kernel was told to forget it (it fails by itself
+// only while it asks or probes), or asks anew.
+bool says_nothing(uint16_t before, uint16_t now) {
+  if (now == NUD_NONE || (now & NUD_INCOMPLETE) != 0) return true;
+  return (now & NUD_FAILED) != 0 && (before & kValid & ~NUD_PROBE) != 0;
+}
+
+IpAddress ip_of(const std::string& key) {
+  IpAddress ip;
+  std::memcpy(ip.bytes.data(), key.data(), ip.bytes.size());
+  return ip;
+}
+
+std::string key_of(const IpAddress& ip) {
+  return {reinterpret_cast<const char*>(ip.bytes.data()), ip.bytes.size()};
+}
+
+}  // namespace
+
+// Its own entry, or the first that is unused, or the one used least recently.
+Neighbour& Neighbours::entry_for(const IpAddress& ip) {
+  NeighbourView view;
+  if (Neighbour* const own = find_neighbour(control_, ip, view)) return *own;
+  Neighbour* oldest = nullptr;
+  for (uint32_t step = 0; step < kNeighbourWindow; ++step) {
+    Neighbour& entry = control_.neighbours[neighbour_index(ip, step)];
+    if (entry.state == NeighbourState::kEmpty) return entry;
+    if (oldest == nullptr || entry.used_s < oldest->used_s) oldest = &entry;
+  }
+  return *oldest;
+}
+
+bool Neighbours::in_use(const Known& known, const Neighbour* entry, uint32_t now_s) const {
+  const auto recent = [now_s](uint32_t then_s) { return then_s != 0 && now_s - then_s <= kInUseS; };
+  return recent(known.wanted_s) ||
+         (entry != nullptr && recent(entry->used_s.load(std::memory_order_relaxed)));
+}
+
+bool Neighbours::show(const NeighbourView& after) {
+  NeighbourView before{};
+  const bool has_entry = find_neighbour(control_, after.ip, before) != nullptr;
+  if (!has_entry && after.state == NeighbourState::kEmpty) return false;
+  if (has_entry && before.state == after.state && before.mac == after.mac) return false;
+  Neighbour& entry = entry_for(after.ip);
+  if (!has_entry) entry.used_s = 0;
+  write_neighbour(entry, after);
+  control_.neighbour_generation.fetch_add(1, std::memory_order_release);
+  return true;
+}
+
+Neighbours::Outcome Neighbours::update(const Event& event, uint32_t now_s) {
+  const IpAddress& ip = event.ip;
+  if (ip.is_multicast() || ip.is_broadcast() || ip.is_any()) return {};
+  Known& known = known_[key_of(ip)];
+  NeighbourView view{};
+  const Neighbour* const entry = find_neighbour(control_, ip, view);
+  const bool used = in_use(known, entry, now_s);
+  const bool shown = entry != nullptr && view.state == NeighbourState::kReachable;
+  Outcome outcome;
+  outcome.ask = used && event.nud == NUD_NONE;
+  if (!used || !shown || !says_nothing(known.nud, event.nud)) {
+    outcome.visible = show({ip, event.mac, state_of(event.nud, event.mac)});
+  }
+  known.nud = event.nud;
+  known.dump = dump_;
+  if (event.nud == NUD_NONE && !used) known_.erase(key_of(ip));
+  return outcome;
+}
+
+void Neighbours::want(const IpAddress& ip, uint32_t now_s) {
+  known_[key_of(ip)].wanted_s = now_s;
+  NeighbourView view{};
+  const Neighbour* const entry = find_neighbour(control_, ip, view);
+  // The kernel is about to ask, and does not say so. An old failure that stood here would make the
+  // new one look like no change, and nobody would be told of it.
+  if (entry != nullptr && view.state == NeighbourState::kFailed) {
+    show({ip, {}, NeighbourState::kIncomplete});
+  }
+}
+
+void Neighbours::begin_dump() { ++dump_; }
+
+std::vector<IpAddress> Neighbours::end_dump(uint32_t now_s) {
+  std::vector<IpAddress> gone;
+  for (const auto& [key, known] : known_) {
+    if (known.dump != dump_ && known.nud != NUD_NONE) gone.push_back(ip_of(key));
+  }
+  std::vector<IpAddress> ask;
+  for (const IpAddress& ip : gone) {
+    if (update({ip, NUD_NONE, {}}, now_s).ask) ask.push_back(ip);
+  }
+  return ask;
+}
+
+std::vector<IpAddress> Neighbours::refresh(uint32_t now_s) {
+  std::vector<IpAddress> ask;
+  for (auto at = known_.begin(); at != known_.end();) {
+    const IpAddress ip = ip_of(at->first);
+    NeighbourView view{};
+    const Neighbour* const entry = find_neighbour(control_, ip, view);
+    const uint16_t nud = at->second.nud;
+    const bool used = in_use(at->second, entry, now_s);
+    if (used && (nud == NUD_NONE || (nud & NUD_STALE) != 0)) ask.push_back(ip);
+    const bool forgotten = nud == NUD_NONE && !used;
+    if (forgotten) show({ip, {}, NeighbourState::kEmpty});
+    at = forgotten ? known_.erase(at) : std::next(at);
+  }
+  return ask;
+}
+
+}  // namespace underpass

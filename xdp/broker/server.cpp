@@ -1,0 +1,244 @@
+// server.cpp - one thread, one poll(2)
+#include "xdp/broker/server.h"
+
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "base/log.h"
+#include "xdp/broker/refusal.h"
+#include "xdp/unix_message.h"
+
+namespace underpass {
+
+namespace {
+
+// Between `underpass run` and the program that it becomes, and from one program to the next.
+constexpr uint64_t kGraceMs = 2000;
+constexpr uint64_t kTickMs = 1000;
+constexpr int kReturningRetryMs = 5;
+constexpr int kBacklog = 128;
+
+uint64_t monotonic_ms() {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1000 + static_cast<uint64_t>(now.tv_nsec) / 1000000;
+}
+
+BrokerReply reply_of(ReplyKind kind, int error = 0) {
+  BrokerReply reply{};
+  reply.kind = kind;
+  reply.protocol = kBrokerProtocol;
+  reply.error = static_cast<uint32_t>(error);
+  return reply;
+}
+
+// A client that does not read its answer has only itself to blame; one that has gone is noticed at
+// the next look.
+void send_reply(const Session& session, const BrokerReply& reply, std::span<const int> fds = {}) {
+  const auto sent = send_message(session.socket.get(), &reply, sizeof reply, fds);
+  if (!sent && sent.error() != EPIPE && sent.error() != EAGAIN) {
+    log_write(LogLevel::warning, "answering pid %d: %s", session.pid, strerror(sent.error()));
+  }
+}
+
+Fd watch_signals() {
+  sigset_t watched;
+  sigemptyset(&watched);
+  sigaddset(&watched, SIGTERM);
+  sigaddset(&watched, SIGINT);
+  ::sigprocmask(SIG_BLOCK, &watched, nullptr);
+  const int fd = ::signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK);
+  if (fd < 0) throw Refusal("watching signals", errno);
+  return Fd(fd);
+}
+
+}  // namespace
+
+Result<Fd> listen_for_clients(const std::string& ifname) {
+  sockaddr_un address;
+  const socklen_t length = broker_address(ifname, address);
+  if (length == 0) return Error{ENODEV};
+  Fd fd(sys::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd) return Error{EMFILE};
+  int done = sys::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), length);
+  if (done < 0) return Error{-done};
+  done = sys::listen(fd.get(), kBacklog);
+  if (done < 0) return Error{-done};
+  return fd;
+}
+
+Server::Server(Service service, Fd listener, ServerOptions options)
+    : service_(service),
+      listener_(std::move(listener)),
+      signals_(watch_signals()),
+      options_(std::move(options)),
+      last_lease_ms_(monotonic_ms()) {}
+
+void Server::run() {
+  while (!is_over(monotonic_ms())) step();
+}
+
+bool Server::has_lease() const {
+  return std::any_of(sessions_.begin(), sessions_.end(),
+                     [](const Session& one) { return !one.observer; });
+}
+
+bool Server::is_over(uint64_t now_ms) {
+  if (service_.watch.interface_gone()) {
+    log_write(LogLevel::info, "the interface has gone: ending");
+    return true;
+  }
+  if (stopped_) return true;
+  if (options_.stay || has_lease() || now_ms - last_lease_ms_ < kGraceMs) return false;
+  // Who has come at the last moment is served.
+  accept_all();
+  return !has_lease();
+}
+
+int Server::timeout_ms(uint64_t now_ms) const {
+  if (service_.clients.has_returning()) return kReturningRetryMs;
+  uint64_t until_ms = UINT64_MAX;
+  if (service_.clients.attached_count() > 0) until_ms = next_tick_ms_;
+  if (!options_.stay && !has_lease()) until_ms = std::min(until_ms, last_lease_ms_ + kGraceMs);
+  if (until_ms == UINT64_MAX) return -1;
+  return until_ms > now_ms ? static_cast<int>(until_ms - now_ms) : 0;
+}
+
+void Server::step() {
+  std::vector<pollfd> fds = {
+      {signals_.get(), POLLIN, 0}, {listener_.get(), POLLIN, 0}, {service_.watch.fd(), POLLIN, 0}};
+  const size_t first_session = fds.size();
+  for (const Session& one : sessions_) fds.push_back({one.socket.get(), POLLIN, 0});
+  ::poll(fds.data(), fds.size(), timeout_ms(monotonic_ms()));
+  stopped_ = fds[0].revents != 0;
+  size_t i = first_session;
+  for (Session& one : sessions_) {
+    if (fds[i++].revents != 0) serve(one);
+  }
+  sessions_.remove_if([](const Session& one) { return one.ended; });
+  if (fds[2].revents != 0 && service_.watch.handle_events()) tell_change();
+  if (fds[1].revents != 0) accept_all();
+  tick(monotonic_ms());
+}
+
+void Server::tick(uint64_t now_ms) {
+  if (service_.clients.has_returning()) service_.clients.retry_returning();
+  if (now_ms < next_tick_ms_) return;
+  next_tick_ms_ = now_ms + kTickMs;
+  if (service_.clients.attached_count() > 0) service_.watch.refresh();
+}
+
+void Server::accept_all() {
+  for (;;) {
+    const int fd = sys::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd == -EINTR || fd == -ECONNABORTED) continue;
+    if (fd < 0 && fd != -EAGAIN) log_write(LogLevel::warning, "accept: %s", strerror(-fd));
+    if (fd < 0) return;
+    welcome(Fd(fd));
+  }
+}
+
+bool Server::may_enter(const ucred& peer) const {
+  return peer.uid == 0 || peer.uid == ::geteuid() ||
+         std::find(options_.allowed_uids.begin(), options_.allowed_uids.end(), peer.uid) !=
+             options_.allowed_uids.end();
+}
+
+void Server::welcome(Fd socket) {
+  ucred peer{};
+  socklen_t length = sizeof peer;
+  const int got = sys::getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &length);
+  const bool welcome = got >= 0 && may_enter(peer);
+  Session session{std::move(socket), peer.pid, false, std::nullopt, false};
+  send_reply(session, reply_of(ReplyKind::kHello, welcome ? 0 : EACCES));
+  if (welcome) {
+    sessions_.push_back(std::move(session));
+  } else {
+    log_write(LogLevel::info, "uid %u (pid %d) is not let in", peer.uid, peer.pid);
+  }
+}
+
+void Server::serve(Session& session) {
+  for (;;) {
+    BrokerRequest request{};
+    std::vector<Fd> unwanted;
+    const auto got = receive_message(session.socket.get(), &request, sizeof request, unwanted);
+    if (!got && (got.error() == EAGAIN || got.error() == EINTR)) return;
+    if (!got || *got != sizeof request) return end(session);
+    answer(session, request);
+  }
+}
+
+void Server::answer(Session& session, const BrokerRequest& request) {
+  switch (request.kind) {
+    case RequestKind::kAttach:
+      return answer_attach(session);
+    case RequestKind::kResolve: {
+      IpAddress ip;
+      std::copy(std::begin(request.ip), std::end(request.ip), ip.bytes.begin());
+      return service_.watch.resolve(ip);
+    }
+    case RequestKind::kObserve:
+      return answer_observe(session);
+    case RequestKind::kSteerCounters:
+      return answer_counters(session);
+  }
+  log_write(LogLevel::warning, "pid %d asks what is not known", session.pid);
+}
+
+void Server::answer_attach(Session& session) {
+  if (session.slot) return send_reply(session, reply_of(ReplyKind::kAttached, EALREADY));
+  auto given = service_.clients.take_slot(session.pid);
+  if (!given) {
+    log_write(LogLevel::warning, "no slot for pid %d: %s", session.pid, strerror(given.error()));
+    return send_reply(session, reply_of(ReplyKind::kAttached, given.error()));
+  }
+  session.slot = given->slot;
+  std::vector<int> fds(kFirstXskFd);
+  fds[kControlFd] = service_.control_memory.fd();
+  fds[kUmemFd] = service_.umem.fd();
+  fds[kPortsFd] = service_.steering.ports_fd();
+  fds[kFlowsFd] = service_.steering.flows_fd();
+  fds[kLinkFd] = service_.steering.link_fd();
+  for (const Fd& xsk : given->xsks) fds.push_back(xsk.get());
+  BrokerReply reply = reply_of(ReplyKind::kAttached);
+  reply.slot = given->slot;
+  send_reply(session, reply, fds);
+}
+
+void Server::answer_observe(Session& session) {
+  session.observer = true;
+  auto memory = service_.control_memory.reopen_read_only();
+  if (!memory) return send_reply(session, reply_of(ReplyKind::kObserved, memory.error()));
+  const int fd = memory->get();
+  send_reply(session, reply_of(ReplyKind::kObserved), {&fd, 1});
+}
+
+void Server::answer_counters(Session& session) {
+  session.observer = true;
+  BrokerReply reply = reply_of(ReplyKind::kCounted);
+  const SteerCounters counters = service_.steering.counters();
+  std::copy(counters.begin(), counters.end(), reply.counters);
+  send_reply(session, reply);
+}
+
+void Server::end(Session& session) {
+  session.ended = true;
+  if (session.slot) service_.clients.retire(*session.slot);
+  if (!session.observer) last_lease_ms_ = monotonic_ms();
+}
+
+// EAGAIN: news that the client has not read yet wait there already.
+void Server::tell_change() {
+  for (const Session& one : sessions_) {
+    if (one.slot && !one.ended) send_reply(one, reply_of(ReplyKind::kChanged));
+  }
+}
+
+}  // namespace underpass

@@ -1,0 +1,81 @@
+// server.h - the broker's loop: who may come in, what each is told, when it ends
+#pragma once
+
+#include <sys/socket.h>
+
+#include <list>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/fd.h"
+#include "xdp/broker/clients.h"
+#include "xdp/broker/host_watch.h"
+#include "xdp/broker/memory.h"
+#include "xdp/broker_abi.h"
+
+namespace underpass {
+
+struct ServerOptions {
+  bool stay = false;
+  // Besides root and the broker's own.
+  std::vector<uid_t> allowed_uids;
+};
+
+// Holds the interface's name in this network namespace. EADDRINUSE: another broker does.
+Result<Fd> listen_for_clients(const std::string& ifname);
+
+// One connection: a lease, which may have a slot, or somebody who only looks.
+struct Session {
+  Fd socket;
+  pid_t pid = 0;
+  bool observer = false;
+  std::optional<uint32_t> slot;
+  bool ended = false;
+};
+
+// What the loop works on; outlives the server.
+struct Service {
+  Control& control;
+  const SharedMemory& control_memory;
+  const SharedMemory& umem;
+  Steering& steering;
+  Clients& clients;
+  HostWatch& watch;
+};
+
+class Server {
+ public:
+  Server(Service service, Fd listener, ServerOptions options);
+  // Returns when the last client has gone and the period of grace is over, on SIGTERM or SIGINT, or
+  // when the interface has gone.
+  void run();
+
+ private:
+  void step();
+  void accept_all();
+  bool may_enter(const ucred& peer) const;
+  void welcome(Fd socket);
+  void serve(Session& session);
+  void answer(Session& session, const BrokerRequest& request);
+  void answer_attach(Session& session);
+  void answer_observe(Session& session);
+  void answer_counters(Session& session);
+  void end(Session& session);
+  void tell_change();
+  void tick(uint64_t now_ms);
+  bool is_over(uint64_t now_ms);
+  int timeout_ms(uint64_t now_ms) const;
+  bool has_lease() const;
+
+  Service service_;
+  Fd listener_;
+  Fd signals_;
+  ServerOptions options_;
+  std::list<Session> sessions_;
+  uint64_t last_lease_ms_;
+  uint64_t next_tick_ms_ = 0;
+  bool stopped_ = false;
+};
+
+}  // namespace underpass

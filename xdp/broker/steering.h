@@ -1,0 +1,59 @@
+// steering.h - the XDP program and its maps
+//
+// The broker's thread alone uses it. The program stays attached while anybody holds link_fd().
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "base/address.h"
+#include "base/fd.h"
+#include "base/result.h"
+#include "xdp/broker/nic.h"
+#include "xdp/broker_client.h"
+
+struct steer_bpf;
+struct up_port_entry;
+struct xdp_program;
+
+namespace underpass {
+
+class Steering {
+ public:
+  // Loads the program and attaches it: driver mode unless `generic_only`, else generic mode; beside
+  // others if libxdp's dispatcher is on the interface. Throws Refusal.
+  Steering(const Nic& nic, uint32_t slots, bool generic_only);
+  ~Steering();
+  Steering(const Steering&) = delete;
+  Steering& operator=(const Steering&) = delete;
+
+  bool driver_mode() const { return driver_mode_; }
+  bool dispatcher() const { return through_libxdp_ != nullptr; }
+  int ports_fd() const;
+  int flows_fd() const;
+  // ports_fd() where there is no link (AttachedFd::kLinkFd).
+  int link_fd() const;
+
+  // The addresses whose frames may be taken; replaces those of before.
+  Result<void> set_addresses(std::span<const IpAddress> addresses);
+  Result<void> put_socket(uint32_t slot, uint32_t queue, int xsk_fd);
+  // No frame goes to this slot any more when this returns, and its ports and flows are free.
+  void forget_slot(uint32_t slot);
+  SteerCounters counters() const;
+
+ private:
+  void attach_alone(bool generic_only);
+  void attach_through_libxdp();
+  void forget_flows(uint32_t slot);
+
+  const Nic& nic_;
+  std::unique_ptr<steer_bpf, void (*)(steer_bpf*)> program_;
+  xdp_program* through_libxdp_ = nullptr;
+  Fd link_;
+  up_port_entry* ports_ = nullptr;  // the mapped port table
+  bool driver_mode_ = false;
+};
+
+}  // namespace underpass

@@ -1,0 +1,72 @@
+// broker_abi.h - what is said between the broker and its clients, over a Unix socket
+//
+// SOCK_SEQPACKET, one struct a message, descriptors with SCM_RIGHTS. The broker speaks first:
+// kHello lets the client in, or says why not. The connection is the client's lease; its end is the
+// client's death. After kAttached the broker sends kChanged whenever the memory that it writes
+// tells something new.
+#pragma once
+
+#include <net/if.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string_view>
+
+#include "base/limits.h"
+#include "xdp/steer_abi.h"
+
+namespace underpass {
+
+constexpr uint32_t kBrokerProtocol = 1;
+
+enum class RequestKind : uint32_t {
+  kAttach = 1,     // a slot and everything for it: kAttached
+  kResolve,        // ask the kernel for the neighbour `ip`; no reply
+  kObserve,        // the control memory, to read: kObserved. The connection is no lease any more.
+  kSteerCounters,  // kCounted. Nor then.
+};
+
+struct BrokerRequest {
+  RequestKind kind;
+  uint8_t ip[16];
+};
+
+enum class ReplyKind : uint32_t { kHello = 1, kAttached, kObserved, kCounted, kChanged };
+
+struct BrokerReply {
+  ReplyKind kind;
+  uint32_t protocol;  // kBrokerProtocol; other fields mean nothing if it is another
+  uint32_t error;     // errno, or 0
+  uint32_t slot;
+  uint64_t counters[UP_STEER_COUNTER_COUNT];
+};
+
+// The descriptors of kAttached, in this order; kObserved has the control memory alone.
+enum AttachedFd : uint32_t {
+  kControlFd,
+  kUmemFd,
+  kPortsFd,
+  kFlowsFd,
+  // Keeps the XDP program attached. Through libxdp's dispatcher there is no link to share, and a
+  // second descriptor of the port table takes its place.
+  kLinkFd,
+  kFirstXskFd,  // one for every rx queue
+};
+constexpr size_t kMaxMessageFds = kFirstXskFd + kMaxQueues;
+
+// The broker's name in the abstract namespace, which is the network namespace's own. Returns the
+// address's length; 0 if `ifname` cannot be an interface.
+inline socklen_t broker_address(std::string_view ifname, sockaddr_un& out) {
+  constexpr std::string_view kPrefix{"\0underpass/", 11};
+  if (ifname.empty() || ifname.size() >= IFNAMSIZ) return 0;
+  out = {};
+  out.sun_family = AF_UNIX;
+  std::memcpy(out.sun_path, kPrefix.data(), kPrefix.size());
+  std::memcpy(out.sun_path + kPrefix.size(), ifname.data(), ifname.size());
+  return static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + kPrefix.size() + ifname.size());
+}
+
+}  // namespace underpass

@@ -1,0 +1,252 @@
+// broker_client.cpp - one Unix socket: first the lease, then requests, then the news
+#include "xdp/broker_client.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <vector>
+
+#include "base/sys.h"
+#include "xdp/broker_abi.h"
+#include "xdp/mapping.h"
+#include "xdp/neighbour_table.h"
+#include "xdp/umem.h"
+#include "xdp/unix_message.h"
+#include "xdp/xsk_port.h"
+
+namespace underpass {
+
+namespace {
+
+// Far longer than a round trip, but a program that starts waits for it if the broker is stopped.
+constexpr long kHelloLimitS = 3;
+// Opening the rings of many queues takes some milliseconds each.
+constexpr long kAnswerLimitS = 10;
+
+timespec monotonic() {
+  timespec now{};
+  sys::call(SYS_clock_gettime, CLOCK_MONOTONIC, sys::arg(&now));
+  return now;
+}
+
+Result<void> wait_readable(int fd, long limit_s) {
+  const long until = monotonic().tv_sec + limit_s;
+  for (;;) {
+    timespec rest{until - monotonic().tv_sec, 0};
+    if (rest.tv_sec < 0) return Error{ETIMEDOUT};
+    pollfd one{fd, POLLIN, 0};
+    const int ready = sys::ppoll(&one, 1, &rest, nullptr);
+    if (ready > 0) return {};
+    if (ready == 0) return Error{ETIMEDOUT};
+    if (ready != -EINTR) return Error{-ready};
+  }
+}
+
+// The next reply of `kind`; news in between are of no use yet.
+Result<BrokerReply> await(int socket, ReplyKind kind, std::vector<Fd>& fds) {
+  for (;;) {
+    const long limit_s = kind == ReplyKind::kHello ? kHelloLimitS : kAnswerLimitS;
+    if (auto ready = wait_readable(socket, limit_s); !ready) return Error{ready.error()};
+    BrokerReply reply{};
+    const auto got = receive_message(socket, &reply, sizeof reply, fds);
+    if (!got && got.error() == EAGAIN) continue;
+    if (!got) return Error{got.error()};
+    // It has ended in the meantime: as if there were none.
+    if (*got == 0) return Error{ECONNREFUSED};
+    if (*got != sizeof reply || reply.protocol != kBrokerProtocol) return Error{EPROTO};
+    if (reply.kind != kind) continue;
+    if (reply.error != 0) return Error{static_cast<int>(reply.error)};
+    return reply;
+  }
+}
+
+Result<BrokerReply> ask(int socket, RequestKind request_kind, ReplyKind kind,
+                        std::vector<Fd>& fds) {
+  BrokerRequest request{};
+  request.kind = request_kind;
+  auto sent = send_message(socket, &request, sizeof request, {});
+  if (!sent) return Error{sent.error() == EPIPE ? ECONNREFUSED : sent.error()};
+  return await(socket, kind, fds);
+}
+
+Result<Fd> connect_to(const std::string& ifname) {
+  sockaddr_un address;
+  const socklen_t length = broker_address(ifname, address);
+  if (length == 0) return Error{ENODEV};
+  Fd fd(sys::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  if (!fd) return Error{EMFILE};
+  fd = move_out_of_the_way(std::move(fd));
+  // connect(2) waits for as long as the broker's backlog is full.
+  const timeval limit{kHelloLimitS, 0};
+  sys::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+  int done = -EINTR;
+  while (done == -EINTR) {
+    done = sys::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), length);
+  }
+  if (done == -EAGAIN) return Error{ETIMEDOUT};
+  if (done < 0) return Error{-done};
+  return fd;
+}
+
+// Everything of an attachment but the behaviour; a part that cannot be had is an error.
+struct Parts {
+  Mapping control;
+  Mapping umem;
+  Mapping ports;
+  Fd flows;
+  Fd link;
+  std::vector<XskPort::Queue> queues;
+};
+
+constexpr int kReadWrite = PROT_READ | PROT_WRITE;
+
+Result<void> map_memory(Parts& parts, const std::vector<Fd>& fds) {
+  auto control = Mapping::map(fds[kControlFd].get(), sizeof(Control), 0, kReadWrite, MAP_SHARED);
+  if (!control) return Error{control.error()};
+  parts.control = std::move(*control);
+  const auto& facts = *static_cast<const Control*>(parts.control.get());
+  if (facts.magic != kControlMagic || facts.version != kControlVersion) return Error{EPROTO};
+  if (facts.queues == 0 || fds.size() != kFirstXskFd + facts.queues) return Error{EPROTO};
+  auto umem = Mapping::map(fds[kUmemFd].get(), umem_bytes(facts.queues, facts.slots), 0, kReadWrite,
+                           MAP_SHARED | MAP_POPULATE);
+  if (!umem) return Error{umem.error()};
+  parts.umem = std::move(*umem);
+  auto ports = Mapping::map(fds[kPortsFd].get(), UP_PORT_ENTRIES * sizeof(up_port_entry), 0,
+                            kReadWrite, MAP_SHARED);
+  if (!ports) return Error{ports.error()};
+  parts.ports = std::move(*ports);
+  return {};
+}
+
+Result<void> map_rings(Parts& parts, std::vector<Fd>& fds, uint32_t slot) {
+  const auto& control = *static_cast<const Control*>(parts.control.get());
+  for (uint32_t queue = 0; queue < control.queues; ++queue) {
+    const bool sends = queue == slot % control.tx_queues;
+    Fd fd = move_out_of_the_way(std::move(fds[kFirstXskFd + queue]));
+    auto rings = XskRings::map(fd.get(), {kRxRingEntries, sends ? kTxRingEntries : 0,
+                                          kFillRingEntries, kCompletionRingEntries});
+    if (!rings) return Error{rings.error()};
+    parts.queues.push_back({std::move(fd), std::move(*rings)});
+  }
+  return {};
+}
+
+class LiveAttachment : public Attachment {
+ public:
+  LiveAttachment(Parts parts, Fd lease, uint32_t slot)
+      : control_map_(std::move(parts.control)),
+        umem_(std::move(parts.umem)),
+        ports_map_(std::move(parts.ports)),
+        flows_(std::move(parts.flows)),
+        link_(std::move(parts.link)),
+        lease_(std::move(lease)),
+        slot_(slot),
+        control_(*static_cast<Control*>(control_map_.get())),
+        ports_(static_cast<up_port_entry*>(ports_map_.get()), flows_.get(), slot),
+        port_(control_, control_.client[slot], slot, static_cast<uint8_t*>(umem_.get()),
+              std::move(parts.queues)) {}
+
+  FramePort& port() override { return port_; }
+  PortTable& ports() override { return ports_; }
+  Control& control() override { return control_; }
+  ClientSlot& slot() override { return control_.client[slot_]; }
+  uint32_t slot_index() const override { return slot_; }
+
+  NeighbourState neighbour(const IpAddress& ip, MacAddress& mac) override {
+    NeighbourView view;
+    Neighbour* const entry = find_neighbour(control_, ip, view);
+    if (entry == nullptr) return NeighbourState::kEmpty;
+    entry->used_s.store(static_cast<uint32_t>(monotonic().tv_sec), std::memory_order_relaxed);
+    if (view.state == NeighbourState::kReachable) mac = view.mac;
+    return view.state;
+  }
+
+  void resolve(const IpAddress& ip) override {
+    BrokerRequest request{};
+    request.kind = RequestKind::kResolve;
+    std::copy(ip.bytes.begin(), ip.bytes.end(), request.ip);
+    // Lost if the broker is gone or does not read: the caller asks again.
+    static_cast<void>(send_message(lease_.get(), &request, sizeof request, {}).ok());
+  }
+
+  int notify_fd() const override { return lease_.get(); }
+  bool broker_alive() const override { return broker_alive_; }
+
+  // The news are in the control memory; the messages only wake.
+  void drain_notify() override {
+    while (broker_alive_) {
+      BrokerReply news;
+      const long got =
+          sys::call(SYS_recvfrom, lease_.get(), sys::arg(&news), sizeof news, MSG_DONTWAIT, 0, 0);
+      if (got == -EAGAIN || got == -EINTR) return;
+      if (got <= 0) broker_alive_ = false;
+    }
+  }
+
+ private:
+  Mapping control_map_;
+  Mapping umem_;
+  Mapping ports_map_;
+  Fd flows_;
+  Fd link_;
+  Fd lease_;
+  const uint32_t slot_;
+  Control& control_;
+  PortTable ports_;
+  XskPort port_;
+  bool broker_alive_ = true;
+};
+
+}  // namespace
+
+Result<Fd> BrokerClient::lease(const std::string& ifname) {
+  auto fd = connect_to(ifname);
+  if (!fd) return fd;
+  std::vector<Fd> none;
+  const auto hello = await(fd->get(), ReplyKind::kHello, none);
+  // A broker that ends does not take what still waits in its backlog.
+  if (!hello) return Error{hello.error() == ECONNRESET ? ECONNREFUSED : hello.error()};
+  return fd;
+}
+
+Result<std::unique_ptr<Attachment>> BrokerClient::attach(Fd lease) {
+  std::vector<Fd> fds;
+  const auto reply = ask(lease.get(), RequestKind::kAttach, ReplyKind::kAttached, fds);
+  if (!reply) return Error{reply.error()};
+  if (fds.size() <= kFirstXskFd || reply->slot >= kMaxSlots) return Error{EPROTO};
+  Parts parts;
+  if (auto done = map_memory(parts, fds); !done) return Error{done.error()};
+  if (auto done = map_rings(parts, fds, reply->slot); !done) return Error{done.error()};
+  parts.flows = move_out_of_the_way(std::move(fds[kFlowsFd]));
+  parts.link = move_out_of_the_way(std::move(fds[kLinkFd]));
+  return std::unique_ptr<Attachment>(
+      std::make_unique<LiveAttachment>(std::move(parts), std::move(lease), reply->slot));
+}
+
+Result<const Control*> BrokerClient::observe(const std::string& ifname) {
+  const auto socket = lease(ifname);
+  if (!socket) return Error{socket.error()};
+  std::vector<Fd> fds;
+  const auto reply = ask(socket->get(), RequestKind::kObserve, ReplyKind::kObserved, fds);
+  if (!reply) return Error{reply.error()};
+  if (fds.size() != 1) return Error{EPROTO};
+  auto map = Mapping::map(fds[0].get(), sizeof(Control), 0, PROT_READ, MAP_SHARED);
+  if (!map) return Error{map.error()};
+  const auto* const kept = new Mapping(std::move(*map));  // for as long as the tool runs
+  const auto* const control = static_cast<const Control*>(kept->get());
+  if (control->magic != kControlMagic || control->version != kControlVersion) return Error{EPROTO};
+  return control;
+}
+
+Result<SteerCounters> BrokerClient::steer_counters(const std::string& ifname) {
+  const auto socket = lease(ifname);
+  if (!socket) return Error{socket.error()};
+  std::vector<Fd> fds;
+  const auto reply = ask(socket->get(), RequestKind::kSteerCounters, ReplyKind::kCounted, fds);
+  if (!reply) return Error{reply.error()};
+  SteerCounters counters;
+  std::copy(std::begin(reply->counters), std::end(reply->counters), counters.begin());
+  return counters;
+}
+
+}  // namespace underpass

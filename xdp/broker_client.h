@@ -1,0 +1,63 @@
+// broker_client.h - a process's line to the broker: lease, attachment, neighbours
+//
+// Depends on nothing but libc. The stack mutex guards an Attachment; BrokerClient's statics are
+// thread-safe.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <string>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "xdp/control_abi.h"
+#include "xdp/frame_port.h"
+#include "xdp/port_table.h"
+#include "xdp/steer_abi.h"
+
+namespace underpass {
+
+// What a client holds of the broker. Destroying it unmaps and closes everything: the kernel then
+// drops the XSKs from the XSKMAP and the ports fall back to the kernel.
+class Attachment {
+ public:
+  virtual ~Attachment() = default;
+  virtual FramePort& port() = 0;
+  virtual PortTable& ports() = 0;
+  virtual Control& control() = 0;
+  virtual ClientSlot& slot() = 0;
+  virtual uint32_t slot_index() const = 0;
+
+  // Finds a neighbour. kEmpty: unknown; ask with resolve(). `mac` is written when kReachable.
+  // Marks the entry as used.
+  virtual NeighbourState neighbour(const IpAddress& ip, MacAddress& mac) = 0;
+  // Asks the kernel, through the broker, to resolve (NTF_USE). Does not block and does not fail:
+  // without a broker nothing happens and the caller's own deadline ends the wait.
+  virtual void resolve(const IpAddress& ip) = 0;
+
+  // Readable when a neighbour or route changed since the last drain(), or the broker has gone.
+  virtual int notify_fd() const = 0;
+  virtual void drain_notify() = 0;
+  virtual bool broker_alive() const = 0;
+};
+
+using SteerCounters = std::array<uint64_t, UP_STEER_COUNTER_COUNT>;
+
+class BrokerClient {
+ public:
+  // Connects to the broker of `ifname` in this network namespace (an abstract Unix socket) and
+  // keeps the connection as a lease: while it is open the broker stays. ECONNREFUSED: none runs.
+  // EACCES: it does not serve this user. EPROTO: it is of another version.
+  static Result<Fd> lease(const std::string& ifname);
+  // Takes a slot over the lease: XSKs, UMEM, port table, link. Blocks for a bounded time (a round
+  // trip; the broker retries EBUSY, trap 56). EUSERS: no free slot. ETIMEDOUT: the broker does not
+  // answer.
+  static Result<std::unique_ptr<Attachment>> attach(Fd lease);
+  // Maps the control memory read-only, for tools; it stays mapped. Does not keep the broker.
+  static Result<const Control*> observe(const std::string& ifname);
+  // The XDP program's counters, summed over all CPUs, by up_steer_counter. Does not keep the
+  // broker.
+  static Result<SteerCounters> steer_counters(const std::string& ifname);
+};
+
+}  // namespace underpass

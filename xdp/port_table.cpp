@@ -1,0 +1,92 @@
+// port_table.cpp - stores into the mapped array; the flow map through bpf(2)
+#include "xdp/port_table.h"
+
+#include <arpa/inet.h>
+#include <linux/bpf.h>
+#include <netinet/in.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "base/sys.h"
+
+namespace underpass {
+
+namespace {
+
+uint32_t index_of(uint8_t protocol, uint16_t port) {
+  return UP_PORT_INDEX(protocol == IPPROTO_UDP ? UP_PORT_UDP : UP_PORT_TCP, port);
+}
+
+up_flow_key key_of(const Flow& flow) {
+  up_flow_key key{};
+  std::memcpy(key.local_ip, flow.local.ip.bytes.data(), sizeof key.local_ip);
+  key.local_port = htons(flow.local.port);
+  if (flow.remote.port != 0) {
+    std::memcpy(key.remote_ip, flow.remote.ip.bytes.data(), sizeof key.remote_ip);
+    key.remote_port = htons(flow.remote.port);
+  }
+  key.protocol = flow.protocol;
+  return key;
+}
+
+}  // namespace
+
+PortTable::PortTable(up_port_entry* entries, int flow_map_fd, uint32_t slot)
+    : entries_(entries), flow_map_fd_(flow_map_fd), slot_(slot) {}
+
+Result<void> PortTable::claim(uint8_t protocol, uint16_t port) {
+  uint32_t* entry = &entries_[index_of(protocol, port)].value;
+  uint32_t seen = __atomic_load_n(entry, __ATOMIC_RELAXED);
+  for (;;) {
+    const uint32_t owner = seen & UP_PORT_SLOT_MASK;
+    if (owner != 0 && owner != slot_ + 1) return Error{EADDRINUSE};
+    if (__atomic_compare_exchange_n(entry, &seen, (seen & ~UP_PORT_SLOT_MASK) | (slot_ + 1), false,
+                                    __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+      return {};
+    }
+  }
+}
+
+void PortTable::release(uint8_t protocol, uint16_t port) {
+  uint32_t* entry = &entries_[index_of(protocol, port)].value;
+  uint32_t seen = __atomic_load_n(entry, __ATOMIC_RELAXED);
+  while ((seen & UP_PORT_SLOT_MASK) == slot_ + 1) {
+    if (__atomic_compare_exchange_n(entry, &seen, seen & ~UP_PORT_SLOT_MASK, false,
+                                    __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+      return;
+    }
+  }
+}
+
+// The mark first: a client that is killed half-way leaves a mark too many, which costs a look-up;
+// never one too few, which would hide the flow.
+Result<void> PortTable::add_flow(const Flow& flow) {
+  const up_flow_key key = key_of(flow);
+  uint32_t* entry = &entries_[index_of(flow.protocol, flow.local.port)].value;
+  bpf_attr attributes{};
+  attributes.map_fd = static_cast<uint32_t>(flow_map_fd_);
+  attributes.key = reinterpret_cast<uint64_t>(&key);
+  attributes.value = reinterpret_cast<uint64_t>(&slot_);
+  attributes.flags = BPF_NOEXIST;
+  __atomic_fetch_add(entry, UP_PORT_FLOWS_ONE, __ATOMIC_ACQ_REL);
+  const long done =
+      sys::call(SYS_bpf, BPF_MAP_UPDATE_ELEM, sys::arg(&attributes), sizeof attributes);
+  if (done >= 0) return {};
+  __atomic_fetch_sub(entry, UP_PORT_FLOWS_ONE, __ATOMIC_ACQ_REL);
+  return Error{static_cast<int>(-done)};
+}
+
+void PortTable::remove_flow(const Flow& flow) {
+  const up_flow_key key = key_of(flow);
+  bpf_attr attributes{};
+  attributes.map_fd = static_cast<uint32_t>(flow_map_fd_);
+  attributes.key = reinterpret_cast<uint64_t>(&key);
+  const long done =
+      sys::call(SYS_bpf, BPF_MAP_DELETE_ELEM, sys::arg(&attributes), sizeof attributes);
+  if (done < 0) return;  // not there: its owner's death has taken it
+  __atomic_fetch_sub(&entries_[index_of(flow.protocol, flow.local.port)].value, UP_PORT_FLOWS_ONE,
+                     __ATOMIC_ACQ_REL);
+}
+
+}  // namespace underpass

@@ -1,0 +1,129 @@
+/* steer.bpf.c - takes the frames of bypassed sockets, passes every other one to the kernel
+ *
+ * Parse, look up, verdict. Nothing is changed in a frame. */
+#include "xdp/steer_parse.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+/* Set before loading. */
+const volatile __u32 queues = 1;
+const volatile __u32 max_frame_bytes = 1792;
+
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, UP_PORT_ENTRIES);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __type(key, __u32);
+  __type(value, struct up_port_entry);
+} up_ports SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, UP_MAX_FLOWS);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, struct up_flow_key);
+  __type(value, __u32);
+} up_flows SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, UP_MAX_ADDRESSES);
+  __type(key, struct up_address_key);
+  __type(value, __u32);
+} up_addresses SEC(".maps");
+
+/* Index: slot * queues + rx queue. Sized before loading. */
+struct {
+  __uint(type, BPF_MAP_TYPE_XSKMAP);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, __u32);
+} up_xsks SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+  __uint(max_entries, UP_STEER_COUNTER_COUNT);
+  __type(key, __u32);
+  __type(value, __u64);
+} up_counters SEC(".maps");
+
+static __always_inline void count(__u32 counter, __u64 by) {
+  __u64* value = bpf_map_lookup_elem(&up_counters, &counter);
+  if (value) *value += by;
+}
+
+static __always_inline int parse(struct cursor* cursor, struct up_flow_key* flow) {
+  int next = parse_ethernet(cursor);
+  if (next < 0) return next;
+  if (next != ETH_P_IP) return UP_PASS(pass_not_ipv4);
+  next = parse_ipv4(cursor, flow);
+  if (next < 0) return next;
+  if (next == IPPROTO_TCP) return parse_ports(cursor, flow, 20);
+  if (next == IPPROTO_UDP) return parse_ports(cursor, flow, 8);
+  return UP_PASS(pass_protocol);
+}
+
+/* The slot that the flow belongs to, or -1. */
+static __always_inline int find_slot(struct up_flow_key* flow) {
+  __u32 protocol = flow->protocol == IPPROTO_UDP ? UP_PORT_UDP : UP_PORT_TCP;
+  __u32 index = UP_PORT_INDEX(protocol, bpf_ntohs(flow->local_port));
+  struct up_port_entry* entry = bpf_map_lookup_elem(&up_ports, &index);
+  if (!entry) return -1;
+  __u32 value = *(volatile __u32*)&entry->value; /* once: clients store it at any time */
+  if (value == 0) return -1;
+  if (value >> UP_PORT_FLOWS_SHIFT) {
+    __u32* slot = bpf_map_lookup_elem(&up_flows, flow);
+    if (slot) return (int)*slot;
+    __builtin_memset(flow->remote_ip, 0, sizeof(flow->remote_ip));
+    flow->remote_port = 0;
+    slot = bpf_map_lookup_elem(&up_flows, flow);
+    if (slot) return (int)*slot;
+  }
+  return (int)(value & UP_PORT_SLOT_MASK) - 1;
+}
+
+SEC("xdp")
+int underpass_steer(struct xdp_md* ctx) {
+  struct cursor cursor = {(void*)(long)ctx->data, (void*)(long)ctx->data_end};
+  struct up_flow_key flow = {};
+  struct up_address_key address;
+  __u64 bytes = cursor.end - cursor.at;
+  count(UP_STEER_frames, 1);
+
+  int parsed = parse(&cursor, &flow);
+  if (parsed < 0) {
+    count((__u32)(-1 - parsed), 1);
+    return XDP_PASS;
+  }
+  __builtin_memcpy(address.ip, flow.local_ip, sizeof(address.ip));
+  if (!bpf_map_lookup_elem(&up_addresses, &address)) {
+    count(UP_STEER_pass_address, 1);
+    return XDP_PASS;
+  }
+  __u32 protocol = flow.protocol;
+  int slot = find_slot(&flow);
+  if (slot < 0) {
+    count(UP_STEER_pass_port, 1);
+    return XDP_PASS;
+  }
+  if (bytes > max_frame_bytes) {
+    count(UP_STEER_pass_long, 1);
+    return XDP_PASS;
+  }
+  /* The rings of a dead client are gone from the map: its frames are the kernel's by themselves. */
+  __u32 index = (__u32)slot * queues + ctx->rx_queue_index;
+  /* A queue that was added later has no rings: its index would be another slot's. */
+  if (ctx->rx_queue_index >= queues ||
+      bpf_redirect_map(&up_xsks, index, XDP_PASS) != XDP_REDIRECT) {
+    count(UP_STEER_pass_no_socket, 1);
+    return XDP_PASS;
+  }
+  if (protocol == IPPROTO_TCP) {
+    count(UP_STEER_tcp_frames, 1);
+    count(UP_STEER_tcp_bytes, bytes);
+  } else {
+    count(UP_STEER_udp_frames, 1);
+    count(UP_STEER_udp_bytes, bytes);
+  }
+  return XDP_REDIRECT;
+}

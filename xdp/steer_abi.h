@@ -1,0 +1,66 @@
+/* steer_abi.h - what the steering program and user space agree on: maps, keys, counters
+ *
+ * Plain C, compiled by clang -target bpf and by g++. */
+#ifndef UNDERPASS_XDP_STEER_ABI_H
+#define UNDERPASS_XDP_STEER_ABI_H
+
+#include <linux/types.h>
+
+/* The port table: one entry per protocol and local port, BPF_MAP_TYPE_ARRAY, mapped by clients. */
+#define UP_PORT_TCP 0
+#define UP_PORT_UDP 1
+#define UP_PORT_ENTRIES (2 * 65536)
+#define UP_PORT_INDEX(protocol_index, port) ((__u32)(protocol_index)*65536U + (__u32)(port))
+/* The kernel lays out a mapped array in steps of 8 bytes, whatever the value's size. */
+struct up_port_entry {
+  __u32 value;
+  __u32 unused;
+};
+/* Low half: slot + 1, or 0 for the kernel. */
+#define UP_PORT_SLOT_MASK 0xffffU
+/* Flows of this port are looked up in the flow map first. The bits above the slot count them. */
+#define UP_PORT_FLOWS_SHIFT 16
+#define UP_PORT_FLOWS_ONE (1U << UP_PORT_FLOWS_SHIFT)
+
+/* Addresses are 16 bytes, IPv4 in its v4-mapped form; ports are in network byte order. A remote
+ * address and port of all zeros mean "any". */
+struct up_flow_key {
+  __u8 local_ip[16];
+  __u8 remote_ip[16];
+  __u16 local_port;
+  __u16 remote_port;
+  __u32 protocol;
+};
+/* Fewer than the bits above the slot can count, even when all are of one port. */
+#define UP_MAX_FLOWS 61440
+
+struct up_address_key {
+  __u8 ip[16];
+};
+#define UP_MAX_ADDRESSES 256
+
+/* Counters of verdicts, per CPU. X(name, help) */
+#define UP_STEER_COUNTERS(X)                                           \
+  X(frames, "frames seen")                                             \
+  X(pass_not_ipv4, "passed: not IPv4")                                 \
+  X(pass_options, "passed: IP options")                                \
+  X(pass_fragment, "passed: a fragment")                               \
+  X(pass_protocol, "passed: neither TCP nor UDP")                      \
+  X(pass_short, "passed: too short for its headers")                   \
+  X(pass_long, "passed: longer than a chunk")                          \
+  X(pass_address, "passed: to an address that is not the interface's") \
+  X(pass_port, "passed: no bypassed socket has the port")              \
+  X(pass_no_socket, "passed: its owner has gone")                      \
+  X(tcp_frames, "TCP frames redirected to a stack")                    \
+  X(tcp_bytes, "bytes of those")                                       \
+  X(udp_frames, "UDP frames redirected to a stack")                    \
+  X(udp_bytes, "bytes of those")
+
+enum up_steer_counter {
+#define X(name, help) UP_STEER_##name,
+  UP_STEER_COUNTERS(X)
+#undef X
+      UP_STEER_COUNTER_COUNT
+};
+
+#endif
