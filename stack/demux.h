@@ -1,0 +1,69 @@
+// demux.h - who gets a segment or datagram: hash tables, so that the cost is flat
+#pragma once
+
+#include <cstdint>
+#include <unordered_map>
+#include <vector>
+
+#include "base/address.h"
+
+namespace underpass {
+
+class TcpEndpoint;
+class TcpListener;
+class UdpEndpoint;
+
+struct FourTuple {
+  SocketAddress local;
+  SocketAddress remote;
+  bool operator==(const FourTuple& other) const {
+    return local.port == other.local.port && remote.port == other.remote.port &&
+           remote.ip == other.remote.ip && local.ip == other.local.ip;
+  }
+};
+
+// Connections by 4-tuple, listeners by port. Guarded by the stack mutex.
+class TcpDemux {
+ public:
+  TcpDemux();
+  TcpEndpoint* find(const FourTuple& flow) const;
+  // The listener of that port whose address is `local.ip`, else the one on the wildcard.
+  TcpListener* find_listener(const SocketAddress& local) const;
+  void add(TcpEndpoint& endpoint);
+  void remove(TcpEndpoint& endpoint);
+  void add(TcpListener& listener);
+  void remove(TcpListener& listener);
+  size_t size() const { return size_; }
+  // A copy, because what is done with them changes the table.
+  std::vector<TcpEndpoint*> all() const;
+  std::vector<TcpListener*> all_listeners() const;
+  // How many connections the worst look-up passes by.
+  size_t longest_chain() const;
+
+ private:
+  size_t bucket(const FourTuple& flow) const;
+  void grow();
+
+  // Chained through TcpEndpoint::demux_next; a power of two.
+  std::vector<TcpEndpoint*> buckets_;
+  size_t size_ = 0;
+  uint64_t seed_;
+  std::unordered_map<uint16_t, std::vector<TcpListener*>> listeners_;
+};
+
+// Datagram sockets by local port; more than one on a port only with SO_REUSEADDR or different
+// addresses.
+class UdpDemux {
+ public:
+  // The socket connected to `remote`, else one bound to the very address, else one on the wildcard
+  // (as compute_score() in net/ipv4/udp.c).
+  UdpEndpoint* find(const SocketAddress& local, const SocketAddress& remote) const;
+  void add(UdpEndpoint& endpoint);
+  void remove(UdpEndpoint& endpoint);
+  std::vector<UdpEndpoint*> all() const;
+
+ private:
+  std::unordered_map<uint16_t, std::vector<UdpEndpoint*>> ports_;
+};
+
+}  // namespace underpass

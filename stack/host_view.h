@@ -1,0 +1,35 @@
+// host_view.h - what the stack asks of the kernel's control plane: routes and neighbours
+#pragma once
+
+#include <cstdint>
+
+#include "base/address.h"
+#include "base/result.h"
+#include "xdp/control_abi.h"
+
+namespace underpass {
+
+// Where the kernel would send a packet.
+struct Route {
+  bool through_interface = false;  // over the bypassed interface, not to ourselves, unicast
+  IpAddress next_hop;
+  IpAddress source;
+  uint32_t mtu_bytes = 0;
+};
+
+// Implementations: KernelView (rtnetlink and the broker's mirror), the simulated network of
+// tests/support.
+class HostView {
+ public:
+  virtual ~HostView() = default;
+  // `source` is the local address that the socket is bound to, or a wildcard. ENETUNREACH and the
+  // like, as the kernel says them.
+  virtual Result<Route> route(const IpAddress& destination, const IpAddress& source) = 0;
+  // Cached routes are void when this changes.
+  virtual uint64_t route_generation() const = 0;
+  virtual NeighbourState neighbour(const IpAddress& ip, MacAddress& mac) = 0;
+  virtual void resolve(const IpAddress& ip) = 0;
+  virtual uint64_t neighbour_generation() const = 0;
+};
+
+}  // namespace underpass

@@ -1,0 +1,118 @@
+// kernel_view.cpp - asks the kernel where it would send a packet (RTM_GETROUTE, rtnetlink(7))
+#include "stack/kernel_view.h"
+
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace underpass {
+
+namespace {
+
+struct RouteRequest {
+  nlmsghdr header;
+  rtmsg route;
+  uint8_t attributes[64];
+};
+
+void add_address(RouteRequest& request, uint16_t type, const IpAddress& ip) {
+  const uint16_t bytes = ip.is_v4() ? 4 : 16;
+  rtattr attribute{static_cast<uint16_t>(RTA_LENGTH(bytes)), type};
+  uint8_t* at = reinterpret_cast<uint8_t*>(&request) + NLMSG_ALIGN(request.header.nlmsg_len);
+  std::memcpy(at, &attribute, sizeof attribute);
+  std::memcpy(at + RTA_LENGTH(0), ip.is_v4() ? &ip.bytes[12] : ip.bytes.data(), bytes);
+  request.header.nlmsg_len = NLMSG_ALIGN(request.header.nlmsg_len) + RTA_ALIGN(RTA_LENGTH(bytes));
+}
+
+IpAddress read_address(const rtattr& attribute) {
+  IpAddress ip;
+  if (RTA_PAYLOAD(&attribute) == 4) {
+    uint32_t v4 = 0;
+    std::memcpy(&v4, RTA_DATA(&attribute), sizeof v4);
+    return IpAddress::from_v4(v4);
+  }
+  if (RTA_PAYLOAD(&attribute) == ip.bytes.size()) {
+    std::memcpy(ip.bytes.data(), RTA_DATA(&attribute), ip.bytes.size());
+  }
+  return ip;
+}
+
+Route read_route(const nlmsghdr& header, const IpAddress& destination, uint32_t ifindex) {
+  const auto* message = static_cast<const rtmsg*>(NLMSG_DATA(&header));
+  Route route;
+  route.next_hop = destination;
+  uint32_t out = 0;
+  bool multipath = false;
+  auto left = static_cast<int>(RTM_PAYLOAD(&header));
+  for (const rtattr* at = RTM_RTA(message); RTA_OK(at, left); at = RTA_NEXT(at, left)) {
+    if (at->rta_type == RTA_OIF) std::memcpy(&out, RTA_DATA(at), sizeof out);
+    if (at->rta_type == RTA_GATEWAY) route.next_hop = read_address(*at);
+    if (at->rta_type == RTA_PREFSRC) route.source = read_address(*at);
+    if (at->rta_type == RTA_VIA || at->rta_type == RTA_ENCAP) multipath = true;
+  }
+  route.through_interface = message->rtm_type == RTN_UNICAST && out == ifindex && !multipath;
+  return route;
+}
+
+}  // namespace
+
+KernelView::KernelView(Attachment& attachment) : attachment_(attachment) {
+  Fd fd(sys::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
+  if (fd) netlink_ = move_out_of_the_way(std::move(fd));
+}
+
+Result<Route> KernelView::route(const IpAddress& destination, const IpAddress& source) {
+  RouteRequest request{};
+  request.header.nlmsg_len = NLMSG_LENGTH(sizeof(rtmsg));
+  request.header.nlmsg_type = RTM_GETROUTE;
+  request.header.nlmsg_flags = NLM_F_REQUEST;
+  request.header.nlmsg_seq = ++sequence_;
+  request.route.rtm_family = static_cast<uint8_t>(destination.family());
+  request.route.rtm_dst_len = destination.is_v4() ? 32 : 128;
+  add_address(request, RTA_DST, destination);
+  if (!source.is_any()) {
+    request.route.rtm_src_len = source.is_v4() ? 32 : 128;
+    add_address(request, RTA_SRC, source);
+  }
+  const long sent = sys::sendto(netlink_.get(), &request, request.header.nlmsg_len, 0, nullptr, 0);
+  if (sent < 0) return Error{static_cast<int>(-sent)};
+  alignas(nlmsghdr) uint8_t reply[4096];
+  for (;;) {
+    iovec piece{reply, sizeof reply};
+    msghdr message{};
+    message.msg_iov = &piece;
+    message.msg_iovlen = 1;
+    // The kernel has answered before sendto() returns (rtnetlink_rcv runs in the caller).
+    const long got = sys::recvmsg(netlink_.get(), &message, MSG_DONTWAIT);
+    if (got < 0) return Error{static_cast<int>(-got)};
+    const auto* header = reinterpret_cast<const nlmsghdr*>(reply);
+    if (!NLMSG_OK(header, static_cast<unsigned>(got))) return Error{EPROTO};
+    if (header->nlmsg_seq != sequence_) continue;
+    if (header->nlmsg_type == NLMSG_ERROR) {
+      const int error = static_cast<const nlmsgerr*>(NLMSG_DATA(header))->error;
+      return Error{error < 0 ? -error : EPROTO};
+    }
+    Route route = read_route(*header, destination, attachment_.control().ifindex);
+    if (route.source.is_any() && !source.is_any()) route.source = source;
+    route.mtu_bytes = attachment_.control().mtu_bytes.load(std::memory_order_relaxed);
+    return route;
+  }
+}
+
+uint64_t KernelView::route_generation() const {
+  return attachment_.control().route_generation.load(std::memory_order_acquire);
+}
+
+NeighbourState KernelView::neighbour(const IpAddress& ip, MacAddress& mac) {
+  return attachment_.neighbour(ip, mac);
+}
+
+void KernelView::resolve(const IpAddress& ip) { attachment_.resolve(ip); }
+
+uint64_t KernelView::neighbour_generation() const {
+  return attachment_.control().neighbour_generation.load(std::memory_order_acquire);
+}
+
+}  // namespace underpass

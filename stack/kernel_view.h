@@ -1,0 +1,29 @@
+// kernel_view.h - routes by rtnetlink, neighbours by the broker's mirror
+#pragma once
+
+#include <unordered_map>
+
+#include "base/fd.h"
+#include "stack/host_view.h"
+#include "xdp/broker_client.h"
+
+namespace underpass {
+
+// Guarded by the stack mutex. route() costs a system call or two (some microseconds); the callers
+// cache.
+class KernelView : public HostView {
+ public:
+  explicit KernelView(Attachment& attachment);
+  Result<Route> route(const IpAddress& destination, const IpAddress& source) override;
+  uint64_t route_generation() const override;
+  NeighbourState neighbour(const IpAddress& ip, MacAddress& mac) override;
+  void resolve(const IpAddress& ip) override;
+  uint64_t neighbour_generation() const override;
+
+ private:
+  Attachment& attachment_;
+  Fd netlink_;
+  uint32_t sequence_ = 0;
+};
+
+}  // namespace underpass

@@ -1,0 +1,58 @@
+// open_file.h - what the program has open and the kernel does not serve alone
+//
+// The `struct file` of the library: dup'ed descriptors share one. Guarded by the stack mutex
+// throughout.
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "stack/readiness.h"
+
+namespace underpass {
+
+class SocketFile;
+class EpollSet;
+
+class OpenFile : public ReadinessSource {
+ public:
+  explicit OpenFile(int fd) : fd_(fd) {}
+
+  // Itself, or null if it is something else.
+  virtual SocketFile* socket() { return nullptr; }
+  virtual EpollSet* epoll() { return nullptr; }
+
+  // The events for which the kernel's file must be polled too, beside readiness(). Changes are
+  // notified as kPlacementChanged.
+  virtual Readiness kernel_events() const UP_REQUIRES(stack_mutex) = 0;
+  // A poll of the kernel's file has said these events: the next call on it looks there first.
+  virtual void hint_kernel_ready(Readiness events) UP_REQUIRES(stack_mutex) = 0;
+  // The kernel serves it alone from now on: whoever holds it by a descriptor may forget it.
+  virtual bool is_kernels() const UP_REQUIRES(stack_mutex) { return false; }
+  // The last of the program's descriptors, `fd`, is about to be closed in the kernel, by the
+  // caller.
+  virtual void last_close(int fd) UP_REQUIRES(stack_mutex) = 0;
+
+  // The descriptor that names the kernel's file; one of several where it was dup'ed.
+  int fd() const UP_REQUIRES(stack_mutex) { return fd_; }
+  void add_fd(int fd) UP_REQUIRES(stack_mutex) { dups_.push_back(fd); }
+  // True when that was the last.
+  bool remove_fd(int fd) UP_REQUIRES(stack_mutex) {
+    if (fd == fd_) {
+      if (dups_.empty()) return true;
+      fd_ = dups_.back();
+      dups_.pop_back();
+    } else {
+      dups_.erase(std::remove(dups_.begin(), dups_.end(), fd), dups_.end());
+    }
+    return false;
+  }
+
+ protected:
+  int fd_;
+
+ private:
+  std::vector<int> dups_;
+};
+
+}  // namespace underpass

@@ -1,0 +1,135 @@
+// packet.cpp - checks what came from the wire before anything else sees it
+#include "stack/packet.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
+#include <bit>
+
+namespace underpass {
+
+namespace {
+
+constexpr uint16_t kEtherTypeIpv4 = 0x0800;
+constexpr uint16_t kFragmentBits = 0x3fff;  // offset and "more fragments", not "don't fragment"
+
+template <class T>
+T load(const uint8_t* at) {
+  T value;
+  std::memcpy(&value, at, sizeof value);
+  return value;
+}
+
+uint16_t load_be16(const uint8_t* at) { return ntohs(load<uint16_t>(at)); }
+
+uint32_t fold(uint64_t sum) {
+  sum = (sum & 0xffffffffU) + (sum >> 32);
+  sum = (sum & 0xffffffffU) + (sum >> 32);
+  auto half = static_cast<uint32_t>(sum);
+  half = (half & 0xffffU) + (half >> 16);
+  return (half & 0xffffU) + (half >> 16);
+}
+
+// True when the checksum over the whole transport part is right, or is the pseudo-header's sum
+// only.
+bool transport_checksum_good(const Packet& packet, size_t field, bool partial_allowed) {
+  const uint32_t pseudo =
+      pseudo_header_sum(packet.source, packet.destination, packet.protocol, packet.transport_bytes);
+  if (partial_allowed && load<uint16_t>(packet.transport + field) == fold(pseudo)) return true;
+  return checksum(packet.transport, packet.transport_bytes, pseudo) == 0xffff;
+}
+
+PacketError parse_transport(Packet& out, bool partial_allowed) {
+  constexpr size_t kTcpChecksumAt = 16;
+  constexpr size_t kUdpChecksumAt = 6;
+  if (out.protocol == IPPROTO_TCP) {
+    if (out.transport_bytes < kTcpHeaderBytes) return PacketError::kMalformed;
+    const uint32_t header = (out.transport[12] >> 4U) * 4U;
+    if (header < kTcpHeaderBytes || header > out.transport_bytes) return PacketError::kMalformed;
+    if (!transport_checksum_good(out, kTcpChecksumAt, partial_allowed)) {
+      return PacketError::kBadChecksum;
+    }
+  } else if (out.protocol == IPPROTO_UDP) {
+    if (out.transport_bytes < kUdpHeaderBytes) return PacketError::kMalformed;
+    const uint32_t length = load_be16(out.transport + 4);
+    if (length < kUdpHeaderBytes || length > out.transport_bytes) return PacketError::kMalformed;
+    out.transport_bytes = length;
+    // A checksum of zero says that the sender made none (RFC 768).
+    if (load<uint16_t>(out.transport + kUdpChecksumAt) != 0 &&
+        !transport_checksum_good(out, kUdpChecksumAt, partial_allowed)) {
+      return PacketError::kBadChecksum;
+    }
+  } else {
+    return PacketError::kMalformed;
+  }
+  out.source_port = load_be16(out.transport);
+  out.destination_port = load_be16(out.transport + 2);
+  return PacketError::kNone;
+}
+
+}  // namespace
+
+uint16_t checksum(const void* data, size_t bytes, uint32_t initial) {
+  const auto* at = static_cast<const uint8_t*>(data);
+  // Two chains of additions with the carry kept in the upper halves; the compiler makes vectors of
+  // it.
+  uint64_t sum = initial;
+  uint64_t other = 0;
+  while (bytes >= 16) {
+    const auto a = load<uint64_t>(at);
+    const auto b = load<uint64_t>(at + 8);
+    sum += (a & 0xffffffffU) + (a >> 32);
+    other += (b & 0xffffffffU) + (b >> 32);
+    at += 16;
+    bytes -= 16;
+  }
+  sum += other;
+  while (bytes >= 2) {
+    sum += load<uint16_t>(at);
+    at += 2;
+    bytes -= 2;
+  }
+  if (bytes != 0) {
+    uint8_t last[2] = {*at, 0};
+    sum += load<uint16_t>(last);
+  }
+  return static_cast<uint16_t>(fold(sum));
+}
+
+uint32_t pseudo_header_sum(const IpAddress& source, const IpAddress& destination, uint8_t protocol,
+                           uint32_t length) {
+  uint64_t sum = htons(protocol);
+  sum += htons(static_cast<uint16_t>(length));
+  if (source.is_v4()) {
+    sum += source.v4();
+    sum += destination.v4();
+  } else {
+    sum += checksum(source.bytes.data(), source.bytes.size());
+    sum += checksum(destination.bytes.data(), destination.bytes.size());
+  }
+  return fold(sum);
+}
+
+PacketError parse_packet(const RxFrame& frame, bool rx_partial_checksum, Packet& out) {
+  if (frame.length_bytes < kEthernetHeaderBytes + kIpv4HeaderBytes) return PacketError::kMalformed;
+  if (load_be16(frame.data + 12) != kEtherTypeIpv4) return PacketError::kMalformed;
+  uint8_t* ip = frame.data + kEthernetHeaderBytes;
+  const uint32_t available = frame.length_bytes - kEthernetHeaderBytes;
+  if (ip[0] != 0x45)
+    return PacketError::kMalformed;  // version 4, no options: the rest is the kernel's
+  const uint32_t total = load_be16(ip + 2);
+  if (total < kIpv4HeaderBytes || total > available) return PacketError::kMalformed;
+  if ((load_be16(ip + 6) & kFragmentBits) != 0) return PacketError::kMalformed;
+  if (checksum(ip, kIpv4HeaderBytes) != 0xffff) return PacketError::kBadChecksum;
+  out.network = ip;
+  out.transport = ip + kIpv4HeaderBytes;
+  out.transport_bytes = total - kIpv4HeaderBytes;
+  out.protocol = ip[9];
+  out.ttl = ip[8];
+  out.tos = ip[1];
+  out.source = IpAddress::from_v4(load<uint32_t>(ip + 12));
+  out.destination = IpAddress::from_v4(load<uint32_t>(ip + 16));
+  return parse_transport(out, rx_partial_checksum);
+}
+
+}  // namespace underpass

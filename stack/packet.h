@@ -1,0 +1,45 @@
+// packet.h - the headers of a received frame, checked
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "base/address.h"
+#include "xdp/frame_port.h"
+
+namespace underpass {
+
+constexpr uint32_t kEthernetHeaderBytes = 14;
+constexpr uint32_t kIpv4HeaderBytes = 20;
+constexpr uint32_t kTcpHeaderBytes = 20;
+constexpr uint32_t kUdpHeaderBytes = 8;
+
+// A TCP segment or UDP datagram inside a frame. Ports are in host byte order. All lengths lie
+// within the frame; Ethernet padding is outside `transport_bytes`.
+struct Packet {
+  IpAddress source;
+  IpAddress destination;
+  uint8_t* network;    // the IP header
+  uint8_t* transport;  // the TCP or UDP header
+  uint32_t transport_bytes;
+  uint16_t source_port;
+  uint16_t destination_port;
+  uint8_t protocol;
+  uint8_t ttl;
+  uint8_t tos;
+};
+
+enum class PacketError { kNone, kMalformed, kBadChecksum };
+
+// Checks lengths (RFC 791, 768, 9293) and checksums. Where `rx_partial_checksum` is set, a checksum
+// that is just the pseudo-header's sum is right too: the sender's kernel left the rest to hardware
+// that a veth does not have.
+PacketError parse_packet(const RxFrame& frame, bool rx_partial_checksum, Packet& out);
+
+// The ones' complement sum of RFC 1071, folded to 16 bits, not inverted, in memory order.
+uint16_t checksum(const void* data, size_t bytes, uint32_t initial = 0);
+// Sum of the pseudo-header (RFC 9293 3.1; RFC 768), in memory order. `length` in bytes.
+uint32_t pseudo_header_sum(const IpAddress& source, const IpAddress& destination, uint8_t protocol,
+                           uint32_t length);
+
+}  // namespace underpass

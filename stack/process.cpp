@@ -1,0 +1,302 @@
+// process.cpp - attaching, the helper thread, fork and exit
+#include "stack/process.h"
+
+#include <pthread.h>
+#include <sys/eventfd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "base/log.h"
+#include "stack/clock.h"
+#include "stack/kernel_view.h"
+#include "stack/tcp_endpoint.h"
+#include "stack/waiter.h"
+
+namespace underpass {
+
+namespace {
+
+// How long exit() waits for peers to take what is unsent. Linux's kernel would go on in the
+// background.
+constexpr uint64_t kExitLingerNs = 2 * kNsPerS;
+// After this long with all threads asleep in waits, the helper sleeps without a limit.
+constexpr int kParkAfterPeriods = 50;
+
+timespec to_timespec(uint64_t ns) {
+  return {static_cast<time_t>(ns / kNsPerS), static_cast<long>(ns % kNsPerS)};
+}
+
+}  // namespace
+
+Process& Process::instance() {
+  static Process& process = *new Process;
+  return process;
+}
+
+void process_start(const Options& options) {
+  Process& process = Process::instance();
+  process.options_ = options;
+  process.spin_.set_limit_ns(uint64_t{options.spin_us} * kNsPerUs);
+  if (options.iface[0] == '\0') return;
+  auto lease = BrokerClient::lease(options.iface);
+  if (lease) {
+    process.lease_ = std::move(*lease);
+    process.may_attach_ = true;
+  } else {
+    log_write(LogLevel::info, "no broker for %s (%s): sockets stay with the kernel", options.iface,
+              strerrordesc_np(lease.error()));
+  }
+}
+
+bool Process::attach() {
+  if (!may_attach_) return false;
+  attach_mutex_.lock();
+  if (!tried_) {
+    tried_ = true;
+    Fd lease = std::move(lease_);
+    if (!lease) {
+      auto fresh = BrokerClient::lease(options_.iface);
+      if (fresh) lease = std::move(*fresh);
+    }
+    if (lease) {
+      auto attachment = BrokerClient::attach(std::move(lease));
+      if (attachment) {
+        StackLock lock;
+        attachment_ = std::move(*attachment);
+        view_ = std::make_unique<KernelView>(*attachment_);
+        Control& control = attachment_->control();
+        IpAddress address = IpAddress::any(AF_INET);
+        uint32_t prefix_bits = 0;
+        const uint32_t count = control.address_count.load(std::memory_order_acquire);
+        for (uint32_t i = 0; i < count && i < kMaxLocalAddresses && address.is_any(); ++i) {
+          IpAddress candidate;
+          std::memcpy(candidate.bytes.data(), control.addresses[i].ip, candidate.bytes.size());
+          if (!candidate.is_v4()) continue;
+          address = candidate;
+          prefix_bits = control.addresses[i].prefix_bits;
+          if (prefix_bits > 32) prefix_bits -= 96;  // counted in the v4-mapped form
+        }
+        stack_ =
+            std::make_unique<Stack>(Stack::Setup{attachment_->port(), *view_, attachment_->ports(),
+                                                 attachment_->slot(), address, prefix_bits});
+        start_helper();
+      } else {
+        log_write(LogLevel::warning, "cannot attach to the broker of %s (%s): kernel sockets",
+                  options_.iface, strerrordesc_np(attachment.error()));
+      }
+    }
+  }
+  attach_mutex_.unlock();
+  StackLock lock;
+  return stack_ != nullptr;
+}
+
+bool Process::is_interface_address(const IpAddress& ip) {
+  if (attachment_ == nullptr) return false;
+  const Control& control = attachment_->control();
+  for (;;) {
+    const uint32_t before = control.addresses_sequence.load(std::memory_order_acquire);
+    const uint32_t count = control.address_count.load(std::memory_order_acquire);
+    bool found = false;
+    for (uint32_t i = 0; i < count && i < kMaxLocalAddresses; ++i) {
+      found = found || std::memcmp(control.addresses[i].ip, ip.bytes.data(), 16) == 0;
+    }
+    std::atomic_thread_fence(std::memory_order_acquire);
+    if ((before & 1U) == 0 &&
+        before == control.addresses_sequence.load(std::memory_order_relaxed)) {
+      return found;
+    }
+  }
+}
+
+size_t Process::address_count(int family) {
+  if (attachment_ == nullptr) return 0;
+  const Control& control = attachment_->control();
+  const uint32_t count = control.address_count.load(std::memory_order_acquire);
+  size_t matching = 0;
+  for (uint32_t i = 0; i < count && i < kMaxLocalAddresses; ++i) {
+    IpAddress ip;
+    std::memcpy(ip.bytes.data(), control.addresses[i].ip, ip.bytes.size());
+    if (ip.family() == family) ++matching;
+  }
+  return matching;
+}
+
+int Process::take_event_fd() {
+  if (!event_fds_.empty()) {
+    const int fd = event_fds_.back();
+    event_fds_.pop_back();
+    return fd;
+  }
+  const int fd = sys::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (fd < 0) return -1;
+  return move_out_of_the_way(Fd(fd)).release();
+}
+
+void Process::give_back_event_fd(int fd) {
+  if (fd < 0) return;
+  uint64_t count = 0;
+  sys::read(fd, &count, sizeof count);  // EAGAIN: nobody wrote
+  event_fds_.push_back(fd);
+}
+
+void Process::enter_wait() { ++waiting_threads_; }
+
+void Process::leave_wait() {
+  --waiting_threads_;
+  promote_sleeper();
+  if (waiting_threads_ == 0 && helper_parked_.load(std::memory_order_relaxed) != 0) {
+    helper_parked_.store(0, std::memory_order_relaxed);
+    sys::futex_wake(&helper_parked_, 1, false);
+  }
+}
+
+bool Process::sleeps_on_rings(Waiter& waiter) {
+  if (ring_sleeper_ == nullptr) ring_sleeper_ = &waiter;
+  return ring_sleeper_ == &waiter;
+}
+
+void Process::enter_sleep(Waiter& waiter) { sleepers_.push_back(&waiter); }
+
+void Process::leave_sleep(Waiter& waiter) {
+  std::erase(sleepers_, &waiter);
+  if (ring_sleeper_ == &waiter) ring_sleeper_ = nullptr;
+}
+
+// Whoever leaves a wait has looked after the rings for those asleep: one of them must now.
+void Process::promote_sleeper() {
+  const bool others_spin = waiting_threads_ > static_cast<int>(sleepers_.size());
+  if (ring_sleeper_ == nullptr && !sleepers_.empty() && !others_spin) sleepers_.front()->nudge();
+}
+
+// ---- the helper
+
+void Process::start_helper() {
+  // The program's signals are for the program's threads.
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  pthread_t thread{};
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  constexpr size_t kStackBytes = 256 * 1024;
+  pthread_attr_setstacksize(&attributes, kStackBytes);
+  const int error = pthread_create(&thread, &attributes, helper_main, this);
+  if (error == 0) {
+    pthread_setname_np(thread, "underpass");
+  } else {
+    log_write(LogLevel::warning, "no helper thread (%s): timers run only inside socket calls",
+              strerrordesc_np(error));
+  }
+  pthread_attr_destroy(&attributes);
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+void* Process::helper_main(void* self) {
+  static_cast<Process*>(self)->help();
+  return nullptr;
+}
+
+void Process::help() {
+  const uint64_t period_ns = uint64_t{options_.helper_period_ms} * kNsPerMs;
+  int quiet_periods = 0;
+  for (;;) {
+    bool park = false;
+    {
+      StackLock lock;
+      quiet_periods = waiting_threads_ > 0 ? quiet_periods + 1 : 0;
+      park = quiet_periods > kParkAfterPeriods;
+      if (park) helper_parked_.store(1, std::memory_order_relaxed);
+    }
+    if (park) {
+      sys::futex_wait(&helper_parked_, 1, nullptr, false);
+      quiet_periods = 0;
+      continue;
+    }
+    const uint64_t sleep_ns = help_once();
+    if (sleep_ns == 0) continue;
+    timespec rest = to_timespec(sleep_ns > period_ns ? period_ns : sleep_ns);
+    sys::call(SYS_nanosleep, sys::arg(&rest), 0);
+  }
+}
+
+// Returns how long nothing needs to be done; 0 after it has slept on the rings itself.
+uint64_t Process::help_once() {
+  const uint64_t period_ns = uint64_t{options_.helper_period_ms} * kNsPerMs;
+  pollfd fds[kMaxQueues + 1];
+  size_t count = 0;
+  uint64_t deadline = UINT64_MAX;
+  uint64_t now = monotonic_ns();
+  {
+    StackLock lock;
+    if (waiting_threads_ > 0) return period_ns;
+    const uint64_t idle_ns = now - std::min(now, stack_->last_drive_ns());
+    if (idle_ns < period_ns) return period_ns - idle_ns;
+    stack_->drive(now);
+    attachment_->slot().counters.helper_drives.fetch_add(1, std::memory_order_relaxed);
+    deadline = stack_->next_deadline_ns();
+    for (int fd : attachment_->port().poll_fds()) fds[count++] = {fd, POLLIN, 0};
+    if (attachment_->broker_alive()) fds[count++] = {attachment_->notify_fd(), POLLIN, 0};
+  }
+  timespec limit{};
+  if (deadline != UINT64_MAX) {
+    now = monotonic_ns();
+    limit = to_timespec(deadline > now ? deadline - now : 0);
+  }
+  sys::ppoll(fds, count, deadline == UINT64_MAX ? nullptr : &limit, nullptr);
+  StackLock lock;
+  attachment_->drain_notify();
+  // A thread that came in meanwhile has the rings: it would only be disturbed.
+  if (waiting_threads_ == 0) stack_->drive(monotonic_ns());
+  return 0;
+}
+
+// ---- fork and exit
+
+void process_prepare_fork() UP_NO_THREAD_SAFETY { stack_mutex.lock(); }
+void process_after_fork_parent() UP_NO_THREAD_SAFETY { stack_mutex.unlock(); }
+
+void process_after_fork_child() UP_NO_THREAD_SAFETY {
+  stack_mutex.reset_after_fork();
+  Process& process = Process::instance();
+  process.attach_mutex_.reset_after_fork();
+  // The connections are the parent's. The objects stay where they are, as memory nobody visits; the
+  // descriptors go, or a dead parent's rings would live on in us.
+  static_cast<void>(process.stack_.release());
+  static_cast<void>(process.view_.release());
+  process.attachment_.reset();
+  process.lease_.reset();
+  for (int fd : process.event_fds_) close_own(fd);
+  process.event_fds_.clear();
+  process.waiting_threads_ = 0;
+  process.sleepers_.clear();
+  process.ring_sleeper_ = nullptr;
+  process.helper_parked_.store(0);
+  process.tried_ = false;
+}
+
+void process_exit() {
+  Process& process = Process::instance();
+  const uint64_t until = monotonic_ns() + kExitLingerNs;
+  bool first = true;
+  for (;;) {
+    bool pending = false;
+    {
+      StackLock lock;
+      Stack* stack = process.stack_.get();
+      if (stack == nullptr) return;
+      if (first) stack->close_all();
+      first = false;
+      stack->drive(monotonic_ns());
+      pending = stack->has_unsent();
+    }
+    if (!pending || monotonic_ns() > until) return;
+    timespec pause{0, 200'000};
+    sys::call(SYS_nanosleep, sys::arg(&pause), 0);
+  }
+}
+
+}  // namespace underpass

@@ -1,0 +1,92 @@
+// process.h - the one stack of this process: attached at the first socket that could use it
+//
+// Thread-safe. Singletons that never die: the program calls us during exit().
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/fd.h"
+#include "base/options.h"
+#include "stack/spin_policy.h"
+#include "stack/stack.h"
+#include "stack/stack_mutex.h"
+#include "xdp/broker_client.h"
+
+namespace underpass {
+
+class Waiter;
+
+// Before main: remembers the options and takes a lease, so that the broker stays while the
+// program lives. Without a broker everything is the kernel's.
+void process_start(const Options& options) UP_EXCLUDES(stack_mutex);
+
+// fork(2): prepare takes the stack lock, so that the child's copy of the stack is whole; the child
+// forgets it, without a word to the peers, which are the parent's.
+void process_prepare_fork() UP_ACQUIRE(stack_mutex);
+void process_after_fork_parent() UP_RELEASE(stack_mutex);
+void process_after_fork_child();
+
+// exit(3): closes what is open and lets unsent data go out, for a bounded time.
+void process_exit() UP_EXCLUDES(stack_mutex);
+
+class Process {
+ public:
+  static Process& instance();
+
+  const Options& options() const { return options_; }
+  // False: there was no broker when the program began, and nothing will be bypassed.
+  bool may_attach() const { return may_attach_; }
+  // Attaches if that has not been tried yet. False: the kernel serves every socket.
+  bool attach() UP_EXCLUDES(stack_mutex);
+  // Null before attach(), and after a failed one.
+  Stack* stack() UP_REQUIRES(stack_mutex) { return stack_.get(); }
+  Attachment* attachment() UP_REQUIRES(stack_mutex) { return attachment_.get(); }
+  bool is_interface_address(const IpAddress& ip) UP_REQUIRES(stack_mutex);
+  // How many addresses of that family the interface has.
+  size_t address_count(int family) UP_REQUIRES(stack_mutex);
+
+  // For Waiter. An eventfd of ours, and its return.
+  int take_event_fd() UP_REQUIRES(stack_mutex);
+  void give_back_event_fd(int fd) UP_REQUIRES(stack_mutex);
+  SpinPolicy& spin() { return spin_; }
+  // Threads inside Waiter::wait() drive the stack; while there is one, the helper rests.
+  void enter_wait() UP_REQUIRES(stack_mutex);
+  void leave_wait() UP_REQUIRES(stack_mutex);
+  // Of the threads asleep in waits one sleeps on the rings and wakes the others: a frame wakes one
+  // thread. True: `waiter` is that one.
+  bool sleeps_on_rings(Waiter& waiter) UP_REQUIRES(stack_mutex);
+  void enter_sleep(Waiter& waiter) UP_REQUIRES(stack_mutex);
+  void leave_sleep(Waiter& waiter) UP_REQUIRES(stack_mutex);
+
+ private:
+  friend void process_start(const Options&);
+  friend void process_after_fork_child();
+  friend void process_exit();
+
+  Process() = default;
+  void start_helper();
+  void help() UP_EXCLUDES(stack_mutex);
+  uint64_t help_once() UP_EXCLUDES(stack_mutex);
+  static void* helper_main(void* self);
+
+  Options options_;
+  StackMutex attach_mutex_;  // taken before stack_mutex; held during the round trip to the broker
+  bool tried_ = false;
+  bool may_attach_ = false;
+  Fd lease_;
+  std::unique_ptr<Attachment> attachment_;
+  std::unique_ptr<HostView> view_;
+  std::unique_ptr<Stack> stack_;
+  SpinPolicy spin_;
+  std::vector<int> event_fds_;
+  void promote_sleeper() UP_REQUIRES(stack_mutex);
+
+  int waiting_threads_ = 0;
+  std::vector<Waiter*> sleepers_;  // of the waiting threads
+  Waiter* ring_sleeper_ = nullptr;
+  // 1 while the helper sleeps without a time limit.
+  std::atomic<uint32_t> helper_parked_{0};
+};
+
+}  // namespace underpass

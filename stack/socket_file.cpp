@@ -1,0 +1,647 @@
+// socket_file.cpp - the life of a socket: created, placed, connected or listening, closed
+#include "stack/socket_file.h"
+
+#include <linux/sockios.h>
+#include <netinet/tcp.h>
+#include <sys/ioctl.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "base/log.h"
+#include "base/user_pointer.h"
+#include "stack/clock.h"
+#include "stack/process.h"
+#include "stack/signals.h"
+#include "stack/tcp_listener.h"
+#include "stack/udp_endpoint.h"
+
+namespace underpass {
+
+namespace {
+
+Result<void> from_kernel(long result) {
+  if (result < 0) return Error{static_cast<int>(-result)};
+  return {};
+}
+
+Stack& the_stack() UP_REQUIRES(stack_mutex) { return *Process::instance().stack(); }
+
+void count(std::atomic<uint64_t> ClientCounters::*counter) UP_REQUIRES(stack_mutex) {
+  (the_stack().counters().*counter).fetch_add(1, std::memory_order_relaxed);
+}
+
+// Whether an address of any length can be written there, as move_addr_to_user() in net/socket.c.
+Result<void> check_room(const sockaddr* address, const socklen_t* length) {
+  if (!is_user_object(length)) return Error{EFAULT};
+  if (static_cast<int>(*length) < 0) return Error{EINVAL};
+  if (!is_user_memory(address, *length)) return Error{EFAULT};
+  return {};
+}
+
+// Writes what fits, and the length that there was.
+Result<void> write_address(const SocketAddress& from, int family, sockaddr* address,
+                           socklen_t* length) {
+  auto usable = check_room(address, length);
+  if (!usable) return usable;
+  sockaddr_storage storage;
+  const socklen_t real = from.to_sockaddr(family, storage);
+  const socklen_t fits = std::min(*length, real);
+  if (fits != 0) std::memcpy(address, &storage, fits);
+  *length = real;
+  return {};
+}
+
+bool is_disconnect(const sockaddr* address, socklen_t length) {
+  return address != nullptr && length >= sizeof(sa_family_t) && address->sa_family == AF_UNSPEC;
+}
+
+}  // namespace
+
+Ref<SocketFile> SocketFile::create(int fd, int family, int type, int protocol) {
+  const int kind = type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC);
+  const Options& options = Process::instance().options();
+  const bool tcp = kind == SOCK_STREAM && (protocol == 0 || protocol == IPPROTO_TCP) && options.tcp;
+  const bool udp = kind == SOCK_DGRAM && (protocol == 0 || protocol == IPPROTO_UDP) && options.udp;
+  if (family != AF_INET || (!tcp && !udp)) return nullptr;
+  if (!Process::instance().attach()) return nullptr;
+  auto* file = new SocketFile(fd, family, kind);
+  file->nonblocking_ = (type & SOCK_NONBLOCK) != 0;
+  StackLock lock;
+  return Ref<SocketFile>(file);
+}
+
+SocketFile::~SocketFile() = default;
+
+void SocketFile::place(Placement placement) {
+  if (placement_ == placement) return;
+  placement_ = placement;
+  if (placement == Placement::kKernel) count(&ClientCounters::kernel_placements);
+  notify(kPlacementChanged);
+}
+
+Deadline SocketFile::receive_deadline() const {
+  return options_.receive_timeout_ns == 0 ? Deadline::never()
+                                          : Deadline::in_ns(options_.receive_timeout_ns);
+}
+
+Deadline SocketFile::send_deadline() const {
+  return options_.send_timeout_ns == 0 ? Deadline::never()
+                                       : Deadline::in_ns(options_.send_timeout_ns);
+}
+
+Readiness SocketFile::readiness() const {
+  switch (placement_) {
+    case Placement::kStream:
+      return stream_->readiness();
+    case Placement::kListener:
+      return listener_ != nullptr && listener_->ready() ? EPOLLIN | EPOLLRDNORM : 0U;
+    case Placement::kDatagram:
+      return EPOLLOUT | EPOLLWRNORM |
+             (datagram_->readable() || shut_read_ ? EPOLLIN | EPOLLRDNORM : 0U) |
+             (shut_read_ ? EPOLLRDHUP : 0U) | (shut_read_ && shut_write_ ? EPOLLHUP : 0U);
+    case Placement::kUnplaced:
+    case Placement::kKernel:
+      break;
+  }
+  return 0;
+}
+
+Readiness SocketFile::kernel_events() const {
+  switch (placement_) {
+    case Placement::kStream:
+      return 0;
+    case Placement::kListener:
+      return EPOLLIN | EPOLLRDNORM;
+    case Placement::kDatagram:
+      return EPOLLIN | EPOLLRDNORM | EPOLLERR | EPOLLHUP;
+    case Placement::kUnplaced:
+    case Placement::kKernel:
+      break;
+  }
+  return ~(kPlacementChanged | kClosed);
+}
+
+void SocketFile::hint_kernel_ready(Readiness events) {
+  if (events != 0) kernel_ready_ = true;
+  if ((events & EPOLLERR) != 0) error_checked_ns_ = 0;
+}
+
+Result<void> SocketFile::wait_for(Readiness events, bool may_block, Deadline deadline, bool done) {
+  if (!may_block) return Error{EAGAIN};
+  Ref<SocketFile> alive(this);  // another thread may close it meanwhile
+  Waiter waiter;
+  WaiterObservation observation(waiter, events);
+  observation.attach(*this);
+  pollfd kernel{fd_, static_cast<short>(kernel_events() & 0x7fffU & (events | EPOLLERR)), 0};
+  const bool ask_kernel = kernel_events() != 0 && placement_ != Placement::kUnplaced;
+  const auto woke = waiter.wait(ask_kernel ? std::span<pollfd>(&kernel, 1) : std::span<pollfd>(),
+                                deadline, nullptr);
+  observation.detach();
+  switch (woke) {
+    case Waiter::Woke::kKernel:
+      kernel_ready_ = true;
+      break;
+    case Waiter::Woke::kTimeout:
+      return Error{EAGAIN};
+    case Waiter::Woke::kSignal:
+      // signal(7): a call with a time limit is never restarted.
+      if (!done && deadline.at_ns == UINT64_MAX && interrupted_call_restarts()) break;
+      return Error{EINTR};
+    case Waiter::Woke::kNotified:
+      break;
+  }
+  return {};
+}
+
+// ---- bind, connect, listen, accept
+
+SocketAddress SocketFile::kernel_name() const {
+  sockaddr_storage storage{};
+  socklen_t length = sizeof storage;
+  auto* address = reinterpret_cast<sockaddr*>(&storage);
+  if (sys::getsockname(fd_, address, &length) == 0) {
+    auto name = SocketAddress::from_sockaddr(address, length);
+    if (name) return *name;
+  }
+  return {IpAddress::any(family_), 0, 0};
+}
+
+bool SocketFile::can_bypass(const IpAddress& local) const {
+  if (options_.kernel_only) return false;
+  return local.is_any() || Process::instance().is_interface_address(local);
+}
+
+Result<void> SocketFile::bind(const sockaddr* address, socklen_t length) {
+  auto bound = from_kernel(sys::bind(fd_, address, length));
+  if (!bound) return bound;
+  port_reserved_ = true;
+  const SocketAddress name = kernel_name();
+  if (!can_bypass(name.ip)) {
+    place(Placement::kKernel);
+  } else if (type_ == SOCK_DGRAM && !open_datagram()) {
+    place(Placement::kKernel);
+  }
+  return {};
+}
+
+Result<void> SocketFile::bind_kernel_to_any_port(const IpAddress& ip) {
+  sockaddr_storage storage;
+  const socklen_t length = SocketAddress{ip, 0, 0}.to_sockaddr(family_, storage);
+  auto bound = from_kernel(sys::bind(fd_, reinterpret_cast<sockaddr*>(&storage), length));
+  // Another thread has bound it meanwhile: just as good.
+  if (!bound && bound.error() != EINVAL) return bound;
+  port_reserved_ = true;
+  return {};
+}
+
+std::optional<Result<void>> SocketFile::connect(const sockaddr* address, socklen_t length) {
+  const Call call(*this);
+  if (!is_user_memory(address, length)) return from_kernel(sys::connect(fd_, address, length));
+  if (placement_ == Placement::kStream) {
+    return is_disconnect(address, length) ? disconnect_stream() : finish_connect();
+  }
+  auto remote = SocketAddress::from_sockaddr(address, length);
+  const bool usable = remote.ok() && remote->ip.family() == family_ &&
+                      placement_ != Placement::kListener && !options_.kernel_only;
+  if (usable && type_ == SOCK_DGRAM) return connect_datagram(*remote);
+  if (usable && leads_through_interface(*remote)) {
+    return connect_stream(*remote, address, length);
+  }
+  if (placement_ == Placement::kUnplaced && remote.ok()) {
+    place(Placement::kKernel);
+    return std::nullopt;
+  }
+  // What is left fails at once, or disconnects a datagram socket: nothing that blocks.
+  auto done = from_kernel(sys::connect(fd_, address, length));
+  if (done && is_disconnect(address, length) && datagram_ != nullptr) {
+    datagram_->set_remote({IpAddress::any(family_), 0, 0});
+  }
+  return done;
+}
+
+bool SocketFile::leads_through_interface(const SocketAddress& remote) const {
+  if (remote.port == 0 || remote.ip.is_multicast() || remote.ip.is_broadcast()) return false;
+  const SocketAddress local = kernel_name();
+  if (!can_bypass(local.ip)) return false;
+  auto route = the_stack().host().route(remote.ip, local.ip);
+  return route && route->through_interface;
+}
+
+Result<void> SocketFile::connect_stream(const SocketAddress& remote, const sockaddr* address,
+                                        socklen_t length) {
+  Stack& stack = the_stack();
+  auto route = stack.host().route(remote.ip, kernel_name().ip);
+  const bool bound_before = port_reserved_;
+  if (kernel_name().port == 0) {
+    auto bound = bind_kernel_to_any_port(route->source);
+    if (!bound) return bound;
+  }
+  SocketAddress local = kernel_name();
+  if (local.ip.is_any()) local.ip = route->source;
+  auto stream = TcpEndpoint::connect(stack, local, remote, options_.tcp, fd_);
+  if (!stream && (stream.error() == EADDRINUSE || stream.error() == ENOBUFS)) {
+    // Another process's stack has the port (SO_REUSEPORT): the kernel connects.
+    log_write(LogLevel::info, "port %u is another process's: the kernel connects", local.port);
+    auto done = from_kernel(sys::connect(fd_, address, length));
+    if (done || done.error() == EINPROGRESS) place(Placement::kKernel);
+    return done;
+  }
+  if (!stream) return Error{stream.error()};
+  static_cast<void>(bound_before);
+  stream_ = *stream;
+  stream_->set_owner(this, fd_);
+  connect_reported_ = false;
+  place(Placement::kStream);
+  stack.flush();
+  return finish_connect();
+}
+
+// The second half of connect(2), and what a second call says.
+Result<void> SocketFile::finish_connect() {
+  const Deadline deadline = send_deadline();
+  const bool first_call = !connect_reported_;
+  connect_reported_ = true;
+  while (stream_->connecting()) {
+    if (nonblocking_) return Error{first_call ? EINPROGRESS : EALREADY};
+    auto waited = wait_for(EPOLLOUT, true, deadline);
+    if (stream_ == nullptr) return Error{EBADF};
+    if (!waited && stream_->connecting()) {
+      if (waited.error() != EAGAIN) return waited;
+      return Error{first_call ? EINPROGRESS : EALREADY};
+    }
+  }
+  const int error = stream_->take_error();
+  if (error != 0) {
+    discard_stream();
+    return Error{error};
+  }
+  if (stream_->gone() && !stream_->connected()) {
+    discard_stream();
+    return Error{ECONNABORTED};
+  }
+  if (!first_call && connect_succeeded_) return Error{EISCONN};
+  connect_succeeded_ = true;
+  return {};
+}
+
+// A failed connect leaves the socket unconnected, and it may be used again (as Linux, unlike POSIX,
+// allows).
+void SocketFile::discard_stream() {
+  stream_->disown(Fd());
+  stream_ = nullptr;
+  connect_reported_ = false;
+  connect_succeeded_ = false;
+  place(Placement::kUnplaced);
+}
+
+// connect(2) with AF_UNSPEC: as tcp_disconnect(), the peer sees a reset.
+Result<void> SocketFile::disconnect_stream() {
+  TcpOptions abrupt = options_.tcp;
+  abrupt.linger_s = 0;
+  stream_->set_options(abrupt);
+  discard_stream();
+  accepted_ = false;
+  the_stack().flush();
+  return {};
+}
+
+Result<void> SocketFile::open_datagram() {
+  if (datagram_ != nullptr) return {};
+  SocketAddress local = kernel_name();
+  if (local.port == 0) {
+    auto bound = bind_kernel_to_any_port(IpAddress::any(family_));
+    if (!bound) return bound;
+    local = kernel_name();
+  }
+  if (!can_bypass(local.ip)) return Error{EADDRNOTAVAIL};
+  auto opened = UdpEndpoint::open(the_stack(), local, *this, fd_);
+  if (!opened) return Error{opened.error()};
+  datagram_ = *opened;
+  kernel_ready_ = true;
+  apply_options();
+  place(Placement::kDatagram);
+  return {};
+}
+
+Result<void> SocketFile::connect_datagram(const SocketAddress& remote) {
+  const SocketAddress local = kernel_name();
+  auto route = the_stack().host().route(remote.ip, local.ip);
+  const bool through = route && route->through_interface && remote.port != 0 &&
+                       !remote.ip.is_multicast() && !remote.ip.is_broadcast();
+  sockaddr_storage storage;
+  const socklen_t length = remote.to_sockaddr(family_, storage);
+  // The kernel socket is connected too: it filters what comes over the kernel, gets the ICMP
+  // errors, and answers getpeername(). Connecting a datagram socket never blocks.
+  auto done = from_kernel(sys::connect(fd_, reinterpret_cast<sockaddr*>(&storage), length));
+  if (!done) return done;
+  port_reserved_ = true;
+  if (datagram_ == nullptr) {
+    if (!through || !open_datagram()) {
+      place(Placement::kKernel);
+      return {};
+    }
+  }
+  datagram_->set_remote(remote);
+  if (datagram_->local().ip.is_any()) datagram_->set_local_ip(kernel_name().ip);
+  return {};
+}
+
+Result<void> SocketFile::listen(int backlog) {
+  if (placement_ == Placement::kStream) return Error{EINVAL};
+  auto listening = from_kernel(sys::listen(fd_, backlog));
+  if (!listening || placement_ == Placement::kDatagram) return listening;
+  if (listener_ != nullptr) {
+    listener_->set_backlog(backlog);
+    return {};
+  }
+  const SocketAddress local = kernel_name();
+  if (!can_bypass(local.ip)) {
+    place(Placement::kKernel);
+    return {};
+  }
+  auto opened = TcpListener::open(the_stack(), local, backlog, *this, fd_);
+  if (!opened) {
+    log_write(LogLevel::info, "port %u listens in the kernel only: %s", local.port,
+              strerrordesc_np(opened.error()));
+    place(Placement::kKernel);
+    return {};
+  }
+  listener_ = *opened;
+  listener_->set_options(options_.tcp);
+  port_reserved_ = true;
+  // So that our own accept4(2) never blocks; what the program sees of O_NONBLOCK is nonblocking_.
+  sys::fcntl(fd_, F_SETFL, sys::fcntl(fd_, F_GETFL) | O_NONBLOCK);
+  place(Placement::kListener);
+  return {};
+}
+
+Result<Accepted> SocketFile::take_from_kernel(sockaddr* address, socklen_t* length, int flags) {
+  const int fd = sys::accept4(fd_, address, length, flags);
+  if (fd < 0) {
+    kernel_ready_ = false;
+    return Error{-fd};
+  }
+  count(&ClientCounters::kernel_accepts);
+  return Accepted{fd, nullptr};
+}
+
+Result<Accepted> SocketFile::take_bypassed(sockaddr* address, socklen_t* length, int flags) {
+  if (address != nullptr) {
+    auto usable = check_room(address, length);
+    if (!usable) return Error{usable.error()};
+  }
+  // The descriptor first: without one the connection stays in the queue.
+  const int fd = sys::socket(family_, SOCK_STREAM | flags, 0);
+  if (fd < 0) return Error{-fd};
+  TcpEndpoint* stream = listener_->take();
+  auto* file = new SocketFile(fd, family_, SOCK_STREAM);
+  file->nonblocking_ = (flags & SOCK_NONBLOCK) != 0;
+  file->options_ = options_;
+  file->accepted_ = true;
+  file->connect_reported_ = true;
+  file->connect_succeeded_ = true;
+  file->stream_ = stream;
+  file->placement_ = Placement::kStream;
+  stream->set_owner(file, fd);
+  stream->set_options(options_.tcp);
+  write_inherited_options(file->options_, fd);
+  count(&ClientCounters::tcp_accepts);
+  if (address != nullptr) {
+    // Cannot fail: looked at above.
+    static_cast<void>(write_address(stream->flow().remote, family_, address, length));
+  }
+  return Accepted{fd, Ref<SocketFile>(file)};
+}
+
+Result<Accepted> SocketFile::accept(sockaddr* address, socklen_t* length, int flags) {
+  if ((flags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) != 0) return Error{EINVAL};
+  const Call call(*this);
+  const Deadline deadline = receive_deadline();
+  for (;;) {
+    if (listener_ == nullptr) return Error{EINVAL};
+    if (!listener_->ready()) the_stack().drive(monotonic_ns());
+    // Each side gets its turn when both have connections.
+    const bool kernel_first = kernel_ready_ && (++kernel_turn_ % 2 == 0);
+    if (listener_->ready() && !kernel_first) return take_bypassed(address, length, flags);
+    auto accepted = take_from_kernel(address, length, flags);
+    if (accepted || accepted.error() != EAGAIN) return accepted;
+    if (listener_->ready()) return take_bypassed(address, length, flags);
+    auto waited = wait_for(EPOLLIN, !nonblocking_, deadline);
+    if (!waited) return Error{waited.error()};
+  }
+}
+
+// ---- shutdown, close, names
+
+Result<void> SocketFile::shutdown(int how) {
+  switch (placement_) {
+    case Placement::kStream: {
+      auto done = stream_->shutdown(how);
+      the_stack().flush();
+      return done;
+    }
+    case Placement::kListener: {
+      auto done = from_kernel(sys::shutdown(fd_, how));
+      if (done && how != SHUT_WR) {
+        listener_->close();
+        listener_ = nullptr;
+        the_stack().flush();
+        notify(EPOLLIN | EPOLLHUP);
+        place(Placement::kKernel);
+      }
+      return done;
+    }
+    case Placement::kDatagram: {
+      auto done = from_kernel(sys::shutdown(fd_, how));
+      if (!done) return done;
+      shut_write_ = shut_write_ || how != SHUT_RD;
+      if (how != SHUT_WR) {
+        shut_read_ = true;
+        notify(EPOLLIN | EPOLLRDHUP | (shut_write_ ? EPOLLHUP : 0U));
+      }
+      return done;
+    }
+    case Placement::kUnplaced:
+    case Placement::kKernel:
+      break;
+  }
+  return from_kernel(sys::shutdown(fd_, how));
+}
+
+// SO_LINGER: the FIN goes out now, and close(2) waits for the data to arrive (socket(7)).
+void SocketFile::linger(uint64_t limit_ns) {
+  if (nonblocking_ || !stream_->connected() || stream_->unread_bytes() != 0) return;
+  if (!stream_->shutdown(SHUT_WR)) return;
+  Stack& stack = the_stack();
+  stack.flush();
+  // Acknowledgements are no event of a socket, so the look is repeated.
+  constexpr uint64_t kLookEveryNs = kNsPerMs;
+  const Deadline deadline = Deadline::in_ns(limit_ns);
+  while (stream_->unsent_bytes() != 0 && !stream_->gone() && !deadline.passed()) {
+    const Deadline soon = Deadline::in_ns(kLookEveryNs);
+    auto waited = wait_for(EPOLLHUP, true, soon.at_ns < deadline.at_ns ? soon : deadline);
+    if (!waited && waited.error() == EINTR) return;
+  }
+}
+
+void SocketFile::last_close(int fd) {
+  if (calls_ != 0) {
+    closing_ = private_duplicate(fd);
+    if (closing_) {
+      fd_ = closing_.get();
+      return;
+    }
+  }
+  close_now(fd, true);
+}
+
+void SocketFile::close_now(int fd, bool may_linger) {
+  Ref<SocketFile> alive(this);
+  const Fd closing = std::move(closing_);
+  if (stream_ != nullptr) {
+    Stack& stack = the_stack();
+    const int linger_s = options_.tcp.linger_s;
+    if (may_linger && linger_s > 0) linger(static_cast<uint64_t>(linger_s) * kNsPerS);
+    notify(kClosed);
+    // An accepted connection has no port of its own in the kernel; a connected one keeps its until
+    // the end.
+    Fd keep;
+    if (!accepted_ && !stream_->gone()) keep = private_duplicate(fd);
+    TcpEndpoint* stream = std::exchange(stream_, nullptr);
+    stream->disown(std::move(keep));
+    stack.flush();
+  } else {
+    notify(kClosed);
+  }
+  if (listener_ != nullptr) {
+    std::exchange(listener_, nullptr)->close();
+    the_stack().flush();
+  }
+  if (datagram_ != nullptr) std::exchange(datagram_, nullptr)->close();
+  placement_ = Placement::kKernel;
+  fd_ = -1;
+}
+
+Result<void> SocketFile::getsockname(sockaddr* address, socklen_t* length) {
+  if (stream_ == nullptr) return from_kernel(sys::getsockname(fd_, address, length));
+  return write_address(stream_->flow().local, family_, address, length);
+}
+
+Result<void> SocketFile::getpeername(sockaddr* address, socklen_t* length) {
+  if (stream_ == nullptr) return from_kernel(sys::getpeername(fd_, address, length));
+  // Once both ends have finished, the kernel's socket is closed and TIME_WAIT is another object.
+  if (stream_->connecting() || stream_->gone() || stream_->state() == SocketState::kTimeWait) {
+    return Error{ENOTCONN};
+  }
+  return write_address(stream_->flow().remote, family_, address, length);
+}
+
+// ---- options and flags
+
+void SocketFile::apply_options() {
+  if (stream_ != nullptr) {
+    stream_->set_options(options_.tcp);
+    the_stack().flush();
+  }
+  if (listener_ != nullptr) listener_->set_options(options_.tcp);
+  if (datagram_ != nullptr) {
+    if (options_.receive_buffer_bytes != 0) {
+      datagram_->set_receive_buffer(options_.receive_buffer_bytes);
+    }
+    datagram_->set_record_timestamps(options_.timestamp || options_.timestamp_ns);
+  }
+}
+
+Result<void> SocketFile::setsockopt(int level, int name, const void* value, socklen_t length) {
+  auto done = from_kernel(sys::setsockopt(fd_, level, name, value, length));
+  if (!done) return done;
+  if (type_ == SOCK_STREAM && stream_ == nullptr) {
+    options_.remember(level, name, value, length);
+  }
+  if (note_option(options_, level, name, value, length, fd_)) apply_options();
+  return {};
+}
+
+// Those that only the stack knows of a connection. ENOPROTOOPT: none of them.
+Result<void> SocketFile::get_stream_option(int level, int name, void* value, socklen_t* length) {
+  const bool socket_error = level == SOL_SOCKET && name == SO_ERROR;
+  const bool tcp_information = level == IPPROTO_TCP && name == TCP_INFO;
+  const bool segment_bytes = level == IPPROTO_TCP && name == TCP_MAXSEG;
+  const bool path_mtu = level == IPPROTO_IP && name == IP_MTU;
+  if (!socket_error && !tcp_information && !segment_bytes && !path_mtu) return Error{ENOPROTOOPT};
+  if (static_cast<int>(*length) < 0) return Error{EINVAL};
+  if (!is_user_memory(value, *length)) return Error{EFAULT};
+  if (path_mtu && (stream_->connecting() || stream_->gone())) return Error{ENOTCONN};
+  if (tcp_information) {
+    stream_->info(value, length);
+    return {};
+  }
+  const int number = socket_error ? stream_->take_error()
+                     : segment_bytes
+                         ? static_cast<int>(stream_->mss())
+                         : static_cast<int>(the_stack().port().capabilities().mtu_bytes);
+  *length = std::min<socklen_t>(*length, sizeof number);
+  std::memcpy(value, &number, *length);
+  return {};
+}
+
+Result<void> SocketFile::getsockopt(int level, int name, void* value, socklen_t* length) {
+  if (stream_ != nullptr && is_user_object(length)) {
+    auto done = get_stream_option(level, name, value, length);
+    if (done || done.error() != ENOPROTOOPT) return done;
+  }
+  return from_kernel(sys::getsockopt(fd_, level, name, value, length));
+}
+
+Result<int> SocketFile::ioctl(unsigned long request, void* argument) {
+  auto* number =
+      is_user_object(static_cast<int*>(argument)) ? static_cast<int*>(argument) : nullptr;
+  if (request == FIONBIO && number != nullptr) {
+    nonblocking_ = *number != 0;
+    if (listener_ != nullptr) return 0;
+  }
+  if (stream_ != nullptr && number != nullptr) {
+    if (stream_->unread_bytes() == 0) the_stack().drive(monotonic_ns());
+    switch (request) {
+      case FIONREAD:  // SIOCINQ
+        *number = static_cast<int>(stream_->unread_bytes());
+        return 0;
+      case TIOCOUTQ:  // SIOCOUTQ
+      case SIOCOUTQNSD:
+        *number = static_cast<int>(stream_->unsent_bytes());
+        return 0;
+      case SIOCATMARK:
+        *number = 0;
+        return 0;
+      default:
+        break;
+    }
+  }
+  if (datagram_ != nullptr && request == FIONREAD && number != nullptr) {
+    if (!datagram_->readable()) the_stack().drive(monotonic_ns());
+    if (datagram_->readable()) {
+      *number = static_cast<int>(datagram_->next_bytes());
+      return 0;
+    }
+  }
+  const int result = sys::ioctl(fd_, request, argument);
+  if (result < 0) return Error{-result};
+  return result;
+}
+
+Result<int> SocketFile::fcntl_flags(int command, int flags) {
+  if (command == F_GETFL) {
+    const int real = sys::fcntl(fd_, F_GETFL);
+    if (real < 0) return Error{-real};
+    return (real & ~O_NONBLOCK) | (nonblocking_ ? O_NONBLOCK : 0);
+  }
+  const int wanted = listener_ != nullptr ? flags | O_NONBLOCK : flags;
+  const int result = sys::fcntl(fd_, F_SETFL, wanted);
+  if (result < 0) return Error{-result};
+  nonblocking_ = (flags & O_NONBLOCK) != 0;
+  return 0;
+}
+
+}  // namespace underpass

@@ -1,0 +1,174 @@
+// socket_file.h - an open socket of the program: its kernel socket and, once placed, its endpoint
+//
+// What `struct file` and `struct socket` are to the kernel: dup'ed fds share one SocketFile. The
+// shim and the public Socket class call these verbs under the stack lock; each behaves as the
+// system call of its name (its man page is the contract) and blocks according to O_NONBLOCK,
+// MSG_DONTWAIT, SO_RCVTIMEO and SO_SNDTIMEO. Whoever waits gives the lock away meanwhile.
+#pragma once
+
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <cstdint>
+#include <optional>
+
+#include "base/ref.h"
+#include "base/result.h"
+#include "stack/open_file.h"
+#include "stack/socket_options.h"
+#include "stack/stack_mutex.h"
+#include "stack/tcp_endpoint.h"
+#include "stack/waiter.h"
+
+namespace underpass {
+
+class TcpListener;
+class UdpEndpoint;
+
+enum class Placement : uint8_t {
+  kUnplaced,  // created, perhaps bound; the kernel socket answers for it
+  kKernel,    // for good: the caller forgets this object and uses the fd directly
+  kStream,    // a TCP connection of the stack (connecting, connected or closed)
+  kListener,  // hybrid: listens in the kernel and in the stack
+  kDatagram,  // hybrid UDP
+};
+
+class SocketFile;
+
+struct Accepted {
+  int fd = -1;           // a new descriptor, with SOCK_CLOEXEC and SOCK_NONBLOCK as asked
+  Ref<SocketFile> file;  // null: the connection is the kernel's
+};
+
+class SocketFile : public OpenFile, private EndpointOwner {
+ public:
+  // Adopts a fresh kernel socket. Null where nothing can ever be bypassed (no attachment possible,
+  // family or type not ours): the fd then stays the kernel's.
+  static Ref<SocketFile> create(int fd, int family, int type, int protocol)
+      UP_EXCLUDES(stack_mutex);
+  ~SocketFile() override;
+
+  Placement placement() const UP_REQUIRES(stack_mutex) { return placement_; }
+  bool is_stream_socket() const { return type_ == SOCK_STREAM; }
+
+  Result<void> bind(const sockaddr* address, socklen_t length) UP_REQUIRES(stack_mutex);
+  // Nothing: the kernel must do it, alone and for good; connect(2) on fd(), without the lock.
+  std::optional<Result<void>> connect(const sockaddr* address, socklen_t length)
+      UP_REQUIRES(stack_mutex);
+  Result<void> listen(int backlog) UP_REQUIRES(stack_mutex);
+  Result<Accepted> accept(sockaddr* address, socklen_t* length, int flags) UP_REQUIRES(stack_mutex);
+  // No SIGPIPE is raised here: EPIPE is returned, the border raises the signal.
+  Result<size_t> sendmsg(const msghdr& message, int flags) UP_REQUIRES(stack_mutex);
+  Result<size_t> recvmsg(msghdr& message, int flags) UP_REQUIRES(stack_mutex);
+  Result<void> shutdown(int how) UP_REQUIRES(stack_mutex);
+  Result<void> getsockname(sockaddr* address, socklen_t* length) UP_REQUIRES(stack_mutex);
+  Result<void> getpeername(sockaddr* address, socklen_t* length) UP_REQUIRES(stack_mutex);
+  Result<void> getsockopt(int level, int name, void* value, socklen_t* length)
+      UP_REQUIRES(stack_mutex);
+  Result<void> setsockopt(int level, int name, const void* value, socklen_t length)
+      UP_REQUIRES(stack_mutex);
+  Result<int> ioctl(unsigned long request, void* argument) UP_REQUIRES(stack_mutex);
+  // F_GETFL and F_SETFL only; everything else is for the kernel's fd.
+  Result<int> fcntl_flags(int command, int flags) UP_REQUIRES(stack_mutex);
+
+  SocketFile* socket() override { return this; }
+  bool is_kernels() const UP_REQUIRES(stack_mutex) override {
+    return placement_ == Placement::kKernel;
+  }
+  // The kernel socket is kept under a private number while the connection still has data, a FIN or
+  // TIME_WAIT to see through (the port stays ours).
+  void last_close(int fd) UP_REQUIRES(stack_mutex) override;
+
+  // What poll(2) would report of the bypassed side (EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLHUP,
+  // EPOLLERR, EPOLLPRI; the same bits as POLL*). For kUnplaced and kKernel always 0: ask the
+  // kernel.
+  Readiness readiness() const UP_REQUIRES(stack_mutex) override;
+  // The events for which the kernel socket must be asked too: everything while unplaced, EPOLLIN
+  // for a listener, EPOLLIN|EPOLLERR for UDP, nothing for a stream. Changes are notified as
+  // kPlacementChanged.
+  Readiness kernel_events() const UP_REQUIRES(stack_mutex) override;
+  // A poll of the kernel side has said these events: the next accept or recv looks there first.
+  void hint_kernel_ready(Readiness events) UP_REQUIRES(stack_mutex) override;
+
+ private:
+  SocketFile(int fd, int family, int type) : OpenFile(fd), family_(family), type_(type) {}
+
+  void endpoint_event(Readiness events) UP_REQUIRES(stack_mutex) override { notify(events); }
+  void place(Placement placement) UP_REQUIRES(stack_mutex);
+  // A call in progress keeps the file, as fdget() does in the kernel: a close meanwhile takes
+  // effect when the last one returns.
+  class Call {
+   public:
+    explicit Call(SocketFile& file) UP_NO_THREAD_SAFETY : file_(&file) { ++file.calls_; }
+    ~Call() UP_NO_THREAD_SAFETY {
+      if (--file_->calls_ == 0 && file_->closing_) file_->close_now(file_->closing_.get(), false);
+    }
+    Call(const Call&) = delete;
+    Call& operator=(const Call&) = delete;
+
+   private:
+    Ref<SocketFile> file_;
+  };
+
+  // Waits until `events` may have come, in the stack or in the kernel. EAGAIN: not allowed to block
+  // or timed out. EINTR: a signal whose handler does not have calls restarted, or any handled
+  // signal if the call has `done` something already.
+  Result<void> wait_for(Readiness events, bool may_block, Deadline deadline, bool done = false)
+      UP_REQUIRES(stack_mutex);
+  void close_now(int fd, bool may_linger) UP_REQUIRES(stack_mutex);
+  Deadline receive_deadline() const;
+  Deadline send_deadline() const;
+
+  SocketAddress kernel_name() const;
+  Result<void> bind_kernel_to_any_port(const IpAddress& ip) UP_REQUIRES(stack_mutex);
+  bool can_bypass(const IpAddress& local) const UP_REQUIRES(stack_mutex);
+  bool leads_through_interface(const SocketAddress& remote) const UP_REQUIRES(stack_mutex);
+  Result<void> connect_stream(const SocketAddress& remote, const sockaddr* address,
+                              socklen_t length) UP_REQUIRES(stack_mutex);
+  Result<void> finish_connect() UP_REQUIRES(stack_mutex);
+  Result<void> connect_datagram(const SocketAddress& remote) UP_REQUIRES(stack_mutex);
+  Result<void> open_datagram() UP_REQUIRES(stack_mutex);
+  Result<Accepted> take_bypassed(sockaddr* address, socklen_t* length, int flags)
+      UP_REQUIRES(stack_mutex);
+  Result<Accepted> take_from_kernel(sockaddr* address, socklen_t* length, int flags)
+      UP_REQUIRES(stack_mutex);
+  Result<size_t> send_stream(const msghdr& message, int flags) UP_REQUIRES(stack_mutex);
+  Result<size_t> receive_stream(msghdr& message, int flags) UP_REQUIRES(stack_mutex);
+  Result<size_t> send_datagram(const msghdr& message, int flags) UP_REQUIRES(stack_mutex);
+  Result<size_t> receive_datagram(msghdr& message, int flags) UP_REQUIRES(stack_mutex);
+  Result<size_t> receive_datagram_from_kernel(msghdr& message, int flags) UP_REQUIRES(stack_mutex);
+  void write_control(msghdr& message, const struct Datagram& datagram) UP_REQUIRES(stack_mutex);
+  bool pending_kernel_error() UP_REQUIRES(stack_mutex);
+  void apply_options() UP_REQUIRES(stack_mutex);
+  void discard_stream() UP_REQUIRES(stack_mutex);
+  Result<void> disconnect_stream() UP_REQUIRES(stack_mutex);
+  Result<void> get_stream_option(int level, int name, void* value, socklen_t* length)
+      UP_REQUIRES(stack_mutex);
+  void linger(uint64_t limit_ns) UP_REQUIRES(stack_mutex);
+
+  const int family_;
+  const int type_;
+  Placement placement_ = Placement::kUnplaced;
+  bool nonblocking_ = false;
+  bool port_reserved_ = false;  // the kernel socket is bound
+  bool accepted_ = false;
+  bool connect_reported_ = false;  // a blocking connect was interrupted or returned EINPROGRESS
+  bool connect_succeeded_ = false;
+  bool shut_read_ = false;  // of a datagram socket
+  bool shut_write_ = false;
+  bool corked_ = false;       // the kernel holds the beginning of a datagram (MSG_MORE)
+  uint32_t calls_ = 0;        // in progress
+  Fd closing_;                // closed by the program while there were calls
+  bool kernel_ready_ = true;  // nobody has looked yet
+  uint64_t kernel_checked_ns_ = 0;
+  uint32_t empty_looks_ = 0;  // one after the other
+  uint64_t error_checked_ns_ = 0;
+  int kernel_error_ = 0;
+  uint32_t kernel_turn_ = 0;
+  SocketOptions options_;
+  TcpEndpoint* stream_ = nullptr;
+  TcpListener* listener_ = nullptr;
+  UdpEndpoint* datagram_ = nullptr;
+};
+
+}  // namespace underpass

@@ -1,0 +1,316 @@
+// socket_io.cpp - sendmsg and recvmsg of a SocketFile, on which every other read and write is built
+#include <netinet/in.h>
+#include <sys/time.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "base/user_pointer.h"
+#include "stack/clock.h"
+#include "stack/process.h"
+#include "stack/socket_file.h"
+#include "stack/udp_endpoint.h"
+
+namespace underpass {
+
+namespace {
+
+constexpr size_t kMaxIov = 1024;                  // UIO_MAXIOV
+constexpr size_t kMaxTransferBytes = 0x7ffff000;  // MAX_RW_COUNT: no call moves more
+// A program that looks for datagrams over and over without waiting has the kernel side asked at
+// most this often; the first looks in a row ask always, as it may itself have sent what it looks
+// for.
+constexpr uint32_t kBusyLooks = 16;
+constexpr uint64_t kKernelCheckNs = 20 * kNsPerUs;
+constexpr uint32_t kKernelTurn = 64;
+
+Stack& the_stack() UP_REQUIRES(stack_mutex) { return *Process::instance().stack(); }
+
+std::span<const iovec> pieces(const msghdr& message) {
+  return {message.msg_iov, message.msg_iovlen};
+}
+
+// EMSGSIZE, EFAULT and EINVAL as import_iovec() says them. `untouched`: nothing will be copied.
+Result<size_t> total_bytes(const msghdr& message, bool untouched = false) {
+  if (message.msg_iovlen > kMaxIov) return Error{EMSGSIZE};
+  if (!is_user_memory(message.msg_iov, message.msg_iovlen * sizeof(iovec))) return Error{EFAULT};
+  size_t total = 0;
+  for (const iovec& piece : pieces(message)) {
+    if (piece.iov_len > SSIZE_MAX) return Error{EINVAL};
+    if (!untouched && !is_user_memory(piece.iov_base, piece.iov_len)) return Error{EFAULT};
+    total = std::min(total + piece.iov_len, kMaxTransferBytes);
+  }
+  return total;
+}
+
+// One control message, or as much of it as fits and MSG_CTRUNC, as put_cmsg() in net/core/scm.c.
+void put_control(msghdr& message, size_t& used, size_t room, int level, int type, const void* data,
+                 size_t bytes) {
+  const size_t left = room - used;
+  if (left < CMSG_LEN(bytes)) message.msg_flags |= MSG_CTRUNC;
+  if (left < sizeof(cmsghdr)) return;
+  cmsghdr header{};
+  header.cmsg_len = std::min(left, CMSG_LEN(bytes));
+  header.cmsg_level = level;
+  header.cmsg_type = type;
+  auto* at = static_cast<uint8_t*>(message.msg_control) + used;
+  std::memcpy(at, &header, sizeof header);
+  std::memcpy(at + CMSG_LEN(0), data, header.cmsg_len - sizeof header);
+  used += std::min(CMSG_SPACE(bytes), left);
+}
+
+}  // namespace
+
+Result<size_t> SocketFile::sendmsg(const msghdr& message, int flags) {
+  if (type_ == SOCK_DGRAM) return send_datagram(message, flags);
+  if (placement_ == Placement::kStream) return send_stream(message, flags);
+  // An unconnected or listening socket: the kernel has the right errno.
+  const long sent = sys::sendmsg(fd_, &message, flags | MSG_NOSIGNAL);
+  if (sent < 0) return Error{static_cast<int>(-sent)};
+  return static_cast<size_t>(sent);
+}
+
+Result<size_t> SocketFile::recvmsg(msghdr& message, int flags) {
+  if (type_ == SOCK_DGRAM) return receive_datagram(message, flags);
+  if (placement_ == Placement::kStream) return receive_stream(message, flags);
+  const long got = sys::recvmsg(fd_, &message, flags | MSG_DONTWAIT);
+  if (got < 0) return Error{static_cast<int>(-got)};
+  return static_cast<size_t>(got);
+}
+
+// ---- streams
+
+Result<size_t> SocketFile::send_stream(const msghdr& message, int flags) {
+  if ((flags & MSG_OOB) != 0) return Error{EOPNOTSUPP};
+  auto total = total_bytes(message);
+  if (!total) return total;
+  const Call call(*this);
+  const bool may_block = !nonblocking_ && (flags & MSG_DONTWAIT) == 0;
+  const Deadline deadline = may_block ? send_deadline() : Deadline::never();
+  Stack& stack = the_stack();
+  size_t done = 0;
+  for (;;) {
+    // A program that only sends still needs its ACKs handled.
+    if (stack.readable()) stack.drive(monotonic_ns());
+    auto sent = stream_->send(pieces(message), done, flags);
+    stack.flush();
+    if (sent) {
+      done += *sent;
+      if (done >= *total || !may_block) return done;
+      continue;
+    }
+    if (sent.error() != EAGAIN) {
+      if (done == 0) return sent;
+      return done;
+    }
+    auto waited = wait_for(EPOLLOUT, may_block, deadline, done != 0);
+    if (!waited) {
+      if (done == 0) return Error{waited.error()};
+      return done;
+    }
+    if (stream_ == nullptr) return Error{EBADF};
+  }
+}
+
+Result<size_t> SocketFile::receive_stream(msghdr& message, int flags) {
+  if ((flags & MSG_ERRQUEUE) != 0) return Error{EAGAIN};
+  if ((flags & MSG_OOB) != 0) return Error{EINVAL};
+  const bool peek = (flags & MSG_PEEK) != 0;
+  // MSG_TRUNC of a stream throws the bytes away (tcp(7)).
+  auto total = total_bytes(message, (flags & MSG_TRUNC) != 0 && !peek);
+  if (!total) return total;
+  const Call call(*this);
+  const bool may_block = !nonblocking_ && (flags & MSG_DONTWAIT) == 0;
+  const Deadline deadline = may_block ? receive_deadline() : Deadline::never();
+  const size_t wanted = (flags & MSG_WAITALL) != 0 ? *total : std::min<size_t>(*total, 1);
+  Stack& stack = the_stack();
+  message.msg_namelen = 0;
+  message.msg_controllen = 0;
+  message.msg_flags = 0;
+  size_t done = 0;
+  for (;;) {
+    if (stream_->unread_bytes() == 0) stack.drive(monotonic_ns());
+    if (peek) done = 0;  // a peek starts over
+    auto got = stream_->receive(pieces(message), done, flags);
+    if (got) {
+      done += *got;
+      // Without need the ACK and window update wait for the next call's batch of frames.
+      stack.flush();
+      if (*got == 0 || done >= wanted) return done;
+      // What comes next may be here already, or the end; a peek would only see the same again.
+      if (!peek) continue;
+      if ((stream_->readiness() & (EPOLLRDHUP | EPOLLERR)) != 0) return done;
+    } else if (got.error() != EAGAIN) {
+      if (done == 0) return got;
+      return done;
+    }
+    auto waited = wait_for(EPOLLIN | EPOLLRDHUP, may_block, deadline, done != 0);
+    if (!waited) {
+      if (done == 0) return Error{waited.error()};
+      return done;
+    }
+    if (stream_ == nullptr) return Error{EBADF};
+  }
+}
+
+// ---- datagrams
+
+Result<size_t> SocketFile::send_datagram(const msghdr& message, int flags) {
+  auto total = total_bytes(message);
+  if (!total) return total;
+  auto by_kernel = [&]() UP_NO_THREAD_SAFETY -> Result<size_t> {
+    if (datagram_ != nullptr) {
+      the_stack().counters().udp_kernel_sends.fetch_add(1, std::memory_order_relaxed);
+    }
+    const long sent = sys::sendmsg(fd_, &message, flags | MSG_NOSIGNAL);
+    if (sent < 0) return Error{static_cast<int>(-sent)};
+    corked_ = (flags & MSG_MORE) != 0;
+    if (datagram_ == nullptr) port_reserved_ = true;
+    return static_cast<size_t>(sent);
+  };
+  // What only the kernel can do: control data, corking, fragments, errors.
+  Stack& stack = the_stack();
+  constexpr int kPlainFlags = MSG_DONTWAIT | MSG_NOSIGNAL;
+  const size_t limit = stack.port().capabilities().mtu_bytes - kIpv4HeaderBytes - kUdpHeaderBytes;
+  if (options_.kernel_only || message.msg_controllen != 0 || (flags & ~kPlainFlags) != 0 ||
+      *total > limit || placement_ == Placement::kKernel || corked_ || shut_write_ ||
+      !is_user_memory(message.msg_name, message.msg_namelen)) {
+    return by_kernel();
+  }
+  SocketAddress to = datagram_ != nullptr ? datagram_->remote() : SocketAddress{};
+  if (message.msg_name != nullptr) {
+    auto named = SocketAddress::from_sockaddr(static_cast<const sockaddr*>(message.msg_name),
+                                              message.msg_namelen);
+    if (!named || named->ip.family() != family_) return by_kernel();
+    to = *named;
+  }
+  if (to.port == 0 || to.ip.is_multicast() || to.ip.is_broadcast() || to.ip.is_any()) {
+    return by_kernel();
+  }
+  const Destination& destination =
+      stack.destinations().look_up(to.ip, std::max(stack.last_drive_ns(), monotonic_ns()));
+  if (destination.error != 0 || !destination.route.through_interface) return by_kernel();
+  if (datagram_ == nullptr && !open_datagram()) {
+    place(Placement::kKernel);
+    return by_kernel();
+  }
+  if (stack.readable()) stack.drive(monotonic_ns());
+  if (pending_kernel_error()) return Error{std::exchange(kernel_error_, 0)};
+  auto sent = stack.send_udp(datagram_->local(), to, options_.tcp.ttl, options_.tcp.tos,
+                             pieces(message), *total);
+  stack.flush();
+  if (!sent) return by_kernel();
+  return *total;
+}
+
+// ICMP errors reach the kernel socket; a connected sender learns of them with its next call
+// (udp(7)).
+bool SocketFile::pending_kernel_error() {
+  if (datagram_->remote().port == 0) return false;
+  const uint64_t now = monotonic_ns();
+  constexpr uint64_t kErrorCheckNs = kNsPerMs;
+  if (now - error_checked_ns_ < kErrorCheckNs) return false;
+  error_checked_ns_ = now;
+  int error = 0;
+  socklen_t length = sizeof error;
+  if (sys::getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &length) == 0) kernel_error_ = error;
+  return kernel_error_ != 0;
+}
+
+Result<size_t> SocketFile::receive_datagram_from_kernel(msghdr& message, int flags) {
+  kernel_checked_ns_ = monotonic_ns();
+  const long got = sys::recvmsg(fd_, &message, flags | MSG_DONTWAIT);
+  if (got < 0) {
+    kernel_ready_ = false;
+    return Error{static_cast<int>(-got)};
+  }
+  empty_looks_ = 0;
+  the_stack().counters().udp_kernel_receives.fetch_add(1, std::memory_order_relaxed);
+  return static_cast<size_t>(got);
+}
+
+Result<size_t> SocketFile::receive_datagram(msghdr& message, int flags) {
+  const Call call(*this);
+  const bool may_block = !nonblocking_ && (flags & MSG_DONTWAIT) == 0;
+  const Deadline deadline = may_block ? receive_deadline() : Deadline::never();
+  auto total = total_bytes(message);
+  if (!total) return total;
+  if ((flags & (MSG_ERRQUEUE | MSG_OOB)) != 0) return receive_datagram_from_kernel(message, flags);
+  if (datagram_ == nullptr && !open_datagram()) {
+    place(Placement::kKernel);
+    // Only now the kernel's own blocking receive, with the lock given back.
+    const int fd = fd_;
+    stack_mutex.unlock();
+    const long got = sys::recvmsg(fd, &message, flags);
+    stack_mutex.lock();
+    if (got < 0) return Error{static_cast<int>(-got)};
+    return static_cast<size_t>(got);
+  }
+  Stack& stack = the_stack();
+  const socklen_t name_room = message.msg_name == nullptr ? 0 : message.msg_namelen;
+  const size_t control_room = message.msg_control == nullptr ? 0 : message.msg_controllen;
+  for (;;) {
+    if (!datagram_->readable()) stack.drive(monotonic_ns());
+    const bool kernel_first = kernel_ready_ && ++kernel_turn_ % kKernelTurn == 0;
+    if (datagram_->readable() && !kernel_first) {
+      empty_looks_ = 0;
+      size_t copied = 0;
+      auto datagram = datagram_->receive(pieces(message), (flags & MSG_PEEK) != 0, &copied);
+      stack.flush();
+      message.msg_flags = copied < datagram->bytes ? MSG_TRUNC : 0;
+      message.msg_namelen = name_room;
+      if (message.msg_name != nullptr) {
+        sockaddr_storage storage;
+        const socklen_t real = datagram->from.to_sockaddr(family_, storage);
+        std::memcpy(message.msg_name, &storage, std::min(name_room, real));
+        message.msg_namelen = real;
+      }
+      message.msg_controllen = control_room;
+      write_control(message, *datagram);
+      return (flags & MSG_TRUNC) != 0 ? size_t{datagram->bytes} : copied;
+    }
+    if (kernel_ready_ || (!may_block && (++empty_looks_ < kBusyLooks ||
+                                         monotonic_ns() - kernel_checked_ns_ >= kKernelCheckNs))) {
+      auto got = receive_datagram_from_kernel(message, flags);
+      if (got || got.error() != EAGAIN) return got;
+    }
+    if (datagram_->readable()) continue;
+    if (shut_read_) return size_t{0};
+    auto waited = wait_for(EPOLLIN | EPOLLRDHUP, may_block, deadline);
+    if (!waited) return Error{waited.error()};
+    if (datagram_ == nullptr) return Error{EBADF};
+  }
+}
+
+void SocketFile::write_control(msghdr& message, const Datagram& datagram) {
+  const size_t room = message.msg_control == nullptr ? 0 : message.msg_controllen;
+  size_t used = 0;
+  const auto seconds = static_cast<time_t>(datagram.arrived_ns / kNsPerS);
+  const auto fraction_ns = static_cast<long>(datagram.arrived_ns % kNsPerS);
+  if (options_.timestamp_ns) {
+    const timespec time{seconds, fraction_ns};
+    put_control(message, used, room, SOL_SOCKET, SO_TIMESTAMPNS, &time, sizeof time);
+  } else if (options_.timestamp) {
+    const timeval time{seconds, fraction_ns / 1000};
+    put_control(message, used, room, SOL_SOCKET, SO_TIMESTAMP, &time, sizeof time);
+  }
+  if (options_.packet_info) {
+    in_pktinfo info{};
+    info.ipi_ifindex = static_cast<int>(Process::instance().attachment()->control().ifindex);
+    info.ipi_spec_dst.s_addr = datagram.to.v4();
+    info.ipi_addr.s_addr = datagram.to.v4();
+    put_control(message, used, room, IPPROTO_IP, IP_PKTINFO, &info, sizeof info);
+  }
+  if (options_.receive_ttl) {
+    const int ttl = datagram.ttl;
+    put_control(message, used, room, IPPROTO_IP, IP_TTL, &ttl, sizeof ttl);
+  }
+  if (options_.receive_tos) {
+    const uint8_t tos = datagram.tos;
+    put_control(message, used, room, IPPROTO_IP, IP_TOS, &tos, sizeof tos);
+  }
+  message.msg_controllen = used;
+}
+
+}  // namespace underpass

@@ -1,0 +1,185 @@
+// socket_options.cpp - which options mean something to the stack
+#include "stack/socket_options.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/time.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/sys.h"
+#include "stack/clock.h"
+
+namespace underpass {
+
+namespace {
+
+int read_int(const void* value, socklen_t length) {
+  int out = 0;
+  // IP options may be given as one byte (do_ip_setsockopt).
+  std::memcpy(&out, value, std::min<size_t>(length, sizeof out));
+  return out;
+}
+
+uint64_t read_timeout_ns(const void* value, socklen_t length) {
+  timeval time{};
+  if (length < sizeof time) return 0;
+  std::memcpy(&time, value, sizeof time);
+  if (time.tv_sec < 0) return 1;  // not at all, as sock_set_timeout()
+  return static_cast<uint64_t>(time.tv_sec) * kNsPerS +
+         static_cast<uint64_t>(time.tv_usec) * kNsPerUs;
+}
+
+bool note_socket_level(SocketOptions& options, int name, const void* value, socklen_t length,
+                       int fd) {
+  const int number = read_int(value, length);
+  switch (name) {
+    case SO_KEEPALIVE:
+      options.tcp.keep_alive = number != 0;
+      return true;
+    case SO_LINGER: {
+      linger value_linger{};
+      std::memcpy(&value_linger, value, std::min<size_t>(length, sizeof value_linger));
+      options.tcp.linger_s = value_linger.l_onoff != 0 ? value_linger.l_linger : -1;
+      return true;
+    }
+    case SO_RCVTIMEO:
+      options.receive_timeout_ns = read_timeout_ns(value, length);
+      return true;
+    case SO_SNDTIMEO:
+      options.send_timeout_ns = read_timeout_ns(value, length);
+      return true;
+    case SO_RCVBUF: {
+      // What the kernel made of it: doubled and bounded (socket(7)).
+      int real = 0;
+      socklen_t size = sizeof real;
+      if (sys::getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &real, &size) == 0 && real > 0) {
+        options.receive_buffer_bytes = static_cast<uint32_t>(real);
+      }
+      return true;
+    }
+    case SO_TIMESTAMP:
+      options.timestamp = number != 0;
+      return true;
+    case SO_TIMESTAMPNS:
+      options.timestamp_ns = number != 0;
+      return true;
+    case SO_BROADCAST:
+      options.broadcast = number != 0;
+      return true;
+    case SO_BINDTODEVICE:
+    case SO_MARK:
+    case SO_ATTACH_FILTER:
+    case SO_ATTACH_BPF:
+    case SO_TIMESTAMPING:
+      options.kernel_only = true;
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool note_ip_level(SocketOptions& options, int name, const void* value, socklen_t length) {
+  const int number = read_int(value, length);
+  switch (name) {
+    case IP_TTL:
+      options.tcp.ttl = number < 0 ? 64 : static_cast<uint8_t>(number);
+      return true;
+    case IP_TOS:
+      options.tcp.tos = static_cast<uint8_t>(number);
+      return true;
+    case IP_PKTINFO:
+      options.packet_info = number != 0;
+      return true;
+    case IP_RECVTTL:
+      options.receive_ttl = number != 0;
+      return true;
+    case IP_RECVTOS:
+      options.receive_tos = number != 0;
+      return true;
+    case IP_TRANSPARENT:
+    case IP_OPTIONS:
+    case IP_RECVORIGDSTADDR:
+      options.kernel_only = true;
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool note_tcp_level(SocketOptions& options, int name, const void* value, socklen_t length) {
+  const int number = read_int(value, length);
+  constexpr uint32_t kMsPerS = 1000;
+  switch (name) {
+    case TCP_NODELAY:
+      options.tcp.no_delay = number != 0;
+      return true;
+    case TCP_CORK:
+      options.tcp.cork = number != 0;
+      return true;
+    case TCP_KEEPIDLE:
+      options.tcp.keep_idle_ms = static_cast<uint32_t>(number) * kMsPerS;
+      return true;
+    case TCP_KEEPINTVL:
+      options.tcp.keep_interval_ms = static_cast<uint32_t>(number) * kMsPerS;
+      return true;
+    case TCP_KEEPCNT:
+      options.tcp.keep_count = static_cast<uint32_t>(number);
+      return true;
+    case TCP_MD5SIG:
+    case TCP_ULP:
+    case TCP_REPAIR:
+      options.kernel_only = true;
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+bool note_option(SocketOptions& options, int level, int name, const void* value, socklen_t length,
+                 int fd) {
+  if (value == nullptr || length == 0) return false;
+  switch (level) {
+    case SOL_SOCKET:
+      return note_socket_level(options, name, value, length, fd);
+    case IPPROTO_IP:
+      return note_ip_level(options, name, value, length);
+    case IPPROTO_TCP:
+      return note_tcp_level(options, name, value, length);
+    case IPPROTO_UDP:
+      // Corking, segmentation and encapsulation are the kernel's.
+      options.kernel_only = true;
+      return true;
+    default:
+      return false;
+  }
+}
+
+void SocketOptions::remember(int level, int name, const void* value, socklen_t length) {
+  Touched one{level, name, length, {}};
+  if (value == nullptr || length > sizeof one.value) return;
+  std::memcpy(one.value, value, length);
+  const auto same = [&](const Touched& other) {
+    return other.level == level && other.name == name;
+  };
+  touched.erase(std::remove_if(touched.begin(), touched.end(), same), touched.end());
+  touched.push_back(one);
+}
+
+void write_inherited_options(SocketOptions& options, int fd) {
+  bool has_tos = false;
+  for (const SocketOptions::Touched& one : options.touched) {
+    // Linux does not inherit the priority (sk_clone_lock()).
+    if (one.level == SOL_SOCKET && one.name == SO_PRIORITY) continue;
+    sys::setsockopt(fd, one.level, one.name, one.value, one.length);
+    has_tos = has_tos || (one.level == IPPROTO_IP && one.name == IP_TOS);
+  }
+  const int none = 0;
+  if (has_tos) sys::setsockopt(fd, SOL_SOCKET, SO_PRIORITY, &none, sizeof none);
+  options.touched.clear();
+}
+
+}  // namespace underpass

@@ -1,0 +1,46 @@
+// socket_options.h - the options that the stack acts on; the kernel socket holds the truth of all
+// others
+#pragma once
+
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "stack/tcp_endpoint.h"
+
+namespace underpass {
+
+struct SocketOptions {
+  TcpOptions tcp;
+  uint64_t receive_timeout_ns = 0;  // 0: none
+  uint64_t send_timeout_ns = 0;
+  uint32_t receive_buffer_bytes = 0;  // as SO_RCVBUF reads back; 0: the default
+  bool packet_info = false;           // IP_PKTINFO
+  bool receive_ttl = false;           // IP_RECVTTL
+  bool receive_tos = false;           // IP_RECVTOS
+  bool timestamp = false;             // SO_TIMESTAMP
+  bool timestamp_ns = false;          // SO_TIMESTAMPNS
+  bool broadcast = false;
+  // Something was set that only the kernel can do: this socket must not be bypassed.
+  bool kernel_only = false;
+  // What was set before the socket listened: accepted sockets inherit it.
+  struct Touched {
+    int level;
+    int name;
+    socklen_t length;
+    uint8_t value[sizeof(timeval)];  // the longest that is inherited
+  };
+  std::vector<Touched> touched;
+
+  void remember(int level, int name, const void* value, socklen_t length);
+};
+
+// Notes an option that the kernel socket has already accepted. False: the stack does not act on it.
+bool note_option(SocketOptions& options, int level, int name, const void* value, socklen_t length,
+                 int fd);
+// Sets on the kernel socket `fd` what an accepted connection has inherited, and forgets it.
+void write_inherited_options(SocketOptions& options, int fd);
+
+}  // namespace underpass

@@ -1,0 +1,629 @@
+// stack.cpp - frames in, frames out, timers
+#include "stack/stack.h"
+
+#include <arpa/inet.h>
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "stack/clock.h"
+#include "stack/lwip_port/lwip_window.h"
+#include "stack/tcp_endpoint.h"
+#include "stack/tcp_listener.h"
+#include "stack/udp_endpoint.h"
+
+namespace underpass {
+
+namespace {
+
+// Frames handed to the kernel at a time during a long output: the peer starts while we go on. As
+// many as one AF_XDP system call takes in copy mode.
+constexpr size_t kFlushFrames = 32;
+constexpr size_t kMaxAggregateBytes = 65535 - 60;
+constexpr size_t kMaxAggregateFrames = 48;
+
+constexpr uint8_t kFin = 0x01;
+constexpr uint8_t kSyn = 0x02;
+constexpr uint8_t kRst = 0x04;
+constexpr uint8_t kPush = 0x08;
+constexpr uint8_t kAck = 0x10;
+
+// lwIP knows only the netif: the way back to its stack.
+Stack& stack_of(netif* interface) { return *static_cast<Stack*>(interface->state); }
+
+err_t output_v4(netif* interface, pbuf* packet, const ip4_addr_t* to) UP_NO_THREAD_SAFETY {
+  const int error = stack_of(interface).output_ip(packet, IpAddress::from_v4(ip4_addr_get_u32(to)));
+  return error == 0 ? ERR_OK : ERR_MEM;
+}
+
+err_t init_netif(netif* interface) {
+  interface->name[0] = 'u';
+  interface->name[1] = 'p';
+  interface->output = output_v4;
+  return ERR_OK;
+}
+
+void init_lwip_once() {
+  static const bool done = [] {
+    lwip_init();
+    return true;
+  }();
+  static_cast<void>(done);
+}
+
+uint32_t sequence_number(const Packet& packet) {
+  uint32_t value = 0;
+  std::memcpy(&value, packet.transport + 4, sizeof value);
+  return ntohl(value);
+}
+
+uint32_t acknowledgement(const Packet& packet) {
+  uint32_t value = 0;
+  std::memcpy(&value, packet.transport + 8, sizeof value);
+  return ntohl(value);
+}
+
+uint8_t tcp_flags(const Packet& packet) { return packet.transport[13]; }
+uint32_t tcp_header_bytes(const Packet& packet) { return (packet.transport[12] >> 4U) * 4U; }
+
+FourTuple flow_of(const Packet& packet) {
+  return {{packet.destination, packet.destination_port, 0}, {packet.source, packet.source_port, 0}};
+}
+
+// What ip4_input() would have left for tcp_input().
+void set_current_packet(netif* interface, const Packet& packet) {
+  ip_data.current_netif = interface;
+  ip_data.current_input_netif = interface;
+  ip_data.current_ip4_header = reinterpret_cast<const ip_hdr*>(packet.network);
+  ip_data.current_ip_header_tot_len = kIpv4HeaderBytes;
+  ip_data.current_iphdr_src = to_lwip(packet.source);
+  ip_data.current_iphdr_dest = to_lwip(packet.destination);
+}
+
+}  // namespace
+
+// A pbuf over a frame; reused, never freed.
+struct Stack::FramePbuf {
+  pbuf_custom custom;
+  Stack* stack;
+  uint64_t id;
+};
+
+struct FramePbufAccess {
+  static void free(pbuf* p) {
+    // pbuf_custom is FramePbuf's first member, pbuf is pbuf_custom's.
+    auto* frame = reinterpret_cast<Stack::FramePbuf*>(p);
+    frame->stack->return_frame(frame->id);
+    frame->stack->free_pbufs_.push_back(frame);
+  }
+};
+
+// Consecutive segments of one connection, joined before lwIP sees them: one header, one ACK (what
+// the kernel calls GRO). `packet` is the first one's.
+struct Stack::Aggregate {
+  TcpEndpoint* endpoint = nullptr;
+  Packet packet{};
+  pbuf* segments[kMaxAggregateFrames] = {};
+  size_t count = 0;
+  size_t bytes = 0;  // TCP header and payload
+  uint32_t next_sequence = 0;
+};
+
+Stack::Stack(const Setup& setup)
+    : port_(setup.port),
+      host_(setup.host),
+      ports_(setup.ports),
+      slot_(setup.slot),
+      clock_(setup.clock),
+      netif_(std::make_unique<netif>()),
+      destinations_(setup.host),
+      records_(setup.slot),
+      aggregate_(std::make_unique<Aggregate>()) {
+  init_lwip_once();
+  std::memset(netif_.get(), 0, sizeof(netif));
+  const uint32_t mask =
+      setup.prefix_bits == 0 ? 0 : htonl(~uint32_t{0} << (32 - setup.prefix_bits));
+  ip4_addr_t address{setup.address.is_v4() ? setup.address.v4() : 0};
+  ip4_addr_t netmask{mask};
+  ip4_addr_t gateway{0};
+  netif_add(netif_.get(), &address, &netmask, &gateway, this, init_netif, nullptr);
+  netif_->mtu = static_cast<u16_t>(port_.capabilities().mtu_bytes);
+  netif_set_up(netif_.get());
+  netif_set_link_up(netif_.get());
+  for (auto& ports : port_use_) ports.resize(65536);
+}
+
+// Whatever is still open goes, without a word to the peers.
+Stack::~Stack() UP_NO_THREAD_SAFETY {
+  enter();
+  for (TcpListener* listener : tcp_.all_listeners()) listener->close();
+  for (TcpEndpoint* endpoint : tcp_.all()) endpoint->vanish();
+  for (UdpEndpoint* endpoint : udp_.all()) endpoint->close();
+  netif_remove(netif_.get());
+  for (FramePbuf* pbuf : free_pbufs_) delete pbuf;
+}
+
+void Stack::enter() {
+  now_ns_ = std::max(now_ns_, clock_());
+  set_lwip_time(now_ns_);
+  netif_set_default(netif_.get());
+}
+
+Result<void> Stack::hold_port(uint8_t protocol, uint16_t port) {
+  PortUse& use = port_use_[protocol == IPPROTO_UDP ? 1 : 0][port];
+  if (use.users == UINT16_MAX) return Error{ENOBUFS};
+  if (!use.claimed) {
+    auto claimed = ports_.claim(protocol, port);
+    if (!claimed) return claimed;
+    use.claimed = true;
+  }
+  ++use.users;
+  return {};
+}
+
+void Stack::drop_port(uint8_t protocol, uint16_t port) {
+  PortUse& use = port_use_[protocol == IPPROTO_UDP ? 1 : 0][port];
+  if (use.users == 0 || --use.users != 0 || !use.claimed) return;
+  ports_.release(protocol, port);
+  use.claimed = false;
+}
+
+void Stack::isolate_connections(uint16_t port) {
+  PortUse& use = port_use_[0][port];
+  if (!use.claimed || use.users == 0) return;
+  for (TcpEndpoint* endpoint : tcp_.all()) {
+    if (endpoint->flow_.local.port != port || endpoint->exact_flow_) continue;
+    const Flow flow{IPPROTO_TCP, endpoint->flow_.local, endpoint->flow_.remote};
+    // A full flow table leaves the port claimed: correct for this program, in the way of the next.
+    if (!ports_.add_flow(flow)) return;
+    endpoint->exact_flow_ = true;
+  }
+  ports_.release(IPPROTO_TCP, port);
+  use.claimed = false;
+}
+
+void Stack::close_all() {
+  for (TcpEndpoint* endpoint : tcp_.all()) {
+    if (!endpoint->disowned_ && endpoint->listener_ == nullptr) endpoint->disown(Fd());
+  }
+}
+
+bool Stack::has_unsent() const {
+  for (const TcpEndpoint* endpoint : tcp_.all()) {
+    const tcp_pcb* pcb = endpoint->pcb_;
+    if (pcb != nullptr && (pcb->unsent != nullptr || pcb->unacked != nullptr)) return true;
+  }
+  return false;
+}
+
+// ---- frames in
+
+size_t Stack::drive(uint64_t now_ns) {
+  now_ns_ = std::max(now_ns, now_ns_);
+  last_drive_ns_ = now_ns_;
+  size_t total = 0;
+  if (port_.readable()) {
+    enter();
+    RxFrame frames[kBatchFrames];
+    // Bounded, so that a flood does not keep the caller from its own work.
+    constexpr int kMaxBatches = 16;
+    for (int batch = 0; batch < kMaxBatches; ++batch) {
+      const size_t count = port_.receive(frames);
+      for (size_t i = 0; i < count; ++i) {
+        if (i + 1 < count) __builtin_prefetch(frames[i + 1].data);
+        input_frame(frames[i]);
+      }
+      deliver_aggregate();
+      release_returned();
+      total += count;
+      if (count < kBatchFrames) break;
+      port_.flush();
+    }
+  }
+  run_timers();
+  flush();
+  return total;
+}
+
+void Stack::flush() {
+  unflushed_frames_ = 0;
+  port_.flush();
+  release_returned();
+}
+
+void Stack::input_frame(const RxFrame& frame) {
+  Packet packet;
+  const PacketError error = parse_packet(frame, port_.capabilities().rx_partial_checksum, packet);
+  if (error != PacketError::kNone) {
+    auto& counter =
+        error == PacketError::kBadChecksum ? counters().rx_bad_checksum : counters().rx_malformed;
+    counter.fetch_add(1, std::memory_order_relaxed);
+    returned_.push_back(frame.id);
+    return;
+  }
+  if (packet.protocol == IPPROTO_TCP) {
+    input_tcp(frame, packet);
+  } else {
+    input_udp(frame, packet);
+  }
+}
+
+pbuf* Stack::wrap(const RxFrame& frame, uint8_t* data, uint32_t bytes) {
+  if (held_frames_ >= port_.capabilities().hold_limit_frames) {
+    counters().rx_copied_frames.fetch_add(1, std::memory_order_relaxed);
+    pbuf* copy = pbuf_alloc(PBUF_RAW, static_cast<u16_t>(bytes), PBUF_RAM);
+    if (copy != nullptr) std::memcpy(copy->payload, data, bytes);
+    returned_.push_back(frame.id);
+    return copy;
+  }
+  FramePbuf* held = nullptr;
+  if (free_pbufs_.empty()) {
+    held = new FramePbuf{};
+    held->custom.custom_free_function = FramePbufAccess::free;
+    held->stack = this;
+  } else {
+    held = free_pbufs_.back();
+    free_pbufs_.pop_back();
+  }
+  held->id = frame.id;
+  ++held_frames_;
+  return pbuf_alloced_custom(PBUF_RAW, static_cast<u16_t>(bytes), PBUF_REF, &held->custom, data,
+                             static_cast<u16_t>(bytes));
+}
+
+void Stack::return_frame(uint64_t id) {
+  --held_frames_;
+  returned_.push_back(id);
+}
+
+void Stack::release_returned() {
+  if (returned_.empty()) return;
+  port_.release(returned_);
+  returned_.clear();
+}
+
+void Stack::input_tcp(const RxFrame& frame, const Packet& packet) {
+  if (append(frame, packet)) return;
+  deliver_aggregate();
+  pbuf* segment = wrap(frame, packet.transport, packet.transport_bytes);
+  if (segment == nullptr) return;
+  TcpEndpoint* endpoint = tcp_.find(flow_of(packet));
+  const uint32_t payload = packet.transport_bytes - tcp_header_bytes(packet);
+  // Only plain data is worth waiting for more of it.
+  if (endpoint == nullptr || payload == 0 || (tcp_flags(packet) & ~kPush) != kAck) {
+    deliver(endpoint, segment, packet);
+    return;
+  }
+  aggregate_->endpoint = endpoint;
+  aggregate_->packet = packet;
+  // The header that counts is the pbuf's, which may be a copy.
+  aggregate_->packet.transport = static_cast<uint8_t*>(segment->payload);
+  aggregate_->segments[0] = segment;
+  aggregate_->count = 1;
+  aggregate_->bytes = packet.transport_bytes;
+  aggregate_->next_sequence = sequence_number(packet) + payload;
+}
+
+bool Stack::append(const RxFrame& frame, const Packet& packet) {
+  Aggregate& joined = *aggregate_;
+  if (joined.count == 0 || joined.count == kMaxAggregateFrames) return false;
+  const uint32_t header = tcp_header_bytes(packet);
+  const uint32_t payload = packet.transport_bytes - header;
+  const Packet& first = joined.packet;
+  if (payload == 0 || (tcp_flags(packet) & ~kPush) != kAck ||
+      packet.source_port != first.source_port ||
+      packet.destination_port != first.destination_port || packet.source != first.source ||
+      packet.destination != first.destination || sequence_number(packet) != joined.next_sequence ||
+      header != tcp_header_bytes(first) || joined.bytes + payload > kMaxAggregateBytes) {
+    return false;
+  }
+  pbuf* segment = wrap(frame, packet.transport + header, payload);
+  if (segment == nullptr) return true;
+  // The joined segment says what the last one said: ACK number, flags, window, options.
+  std::memcpy(first.transport + 8, packet.transport + 8, 8);
+  std::memcpy(first.transport + kTcpHeaderBytes, packet.transport + kTcpHeaderBytes,
+              header - kTcpHeaderBytes);
+  joined.segments[joined.count++] = segment;
+  joined.bytes += payload;
+  joined.next_sequence += payload;
+  return true;
+}
+
+void Stack::deliver_aggregate() {
+  Aggregate& joined = *aggregate_;
+  if (joined.count == 0) return;
+  // From the last to the first: each pbuf's tot_len counts what follows it.
+  for (size_t i = joined.count - 1; i > 0; --i) {
+    joined.segments[i - 1]->next = joined.segments[i];
+    joined.segments[i - 1]->tot_len =
+        static_cast<u16_t>(joined.segments[i - 1]->len + joined.segments[i]->tot_len);
+  }
+  joined.count = 0;
+  deliver(joined.endpoint, joined.segments[0], joined.packet);
+}
+
+// An old duplicate from before the sequence numbers wrapped (PAWS, RFC 7323 5.3).
+bool Stack::is_outdated(const tcp_pcb& pcb, const Packet& packet, const SegmentOptions& options) {
+  constexpr uint32_t kPawsIdleTicks = 24U * 86400U * (1000U / TCP_SLOW_INTERVAL);
+  if ((pcb.flags & TF_TIMESTAMP) == 0 || pcb.state < ESTABLISHED || !options.has_timestamp ||
+      (tcp_flags(packet) & (kSyn | kRst)) != 0) {
+    return false;
+  }
+  // After so long the peer's clock itself may have wrapped.
+  if (tcp_ticks - pcb.tmr > kPawsIdleTicks) return false;
+  return static_cast<int32_t>(options.timestamp - pcb.ts_recent) < 0;
+}
+
+// lwIP's comparisons hold only for numbers less than half the circle apart, and it asserts where
+// they do not. Nothing real is further away than a window (at most 2^30, RFC 7323 2.3).
+// Nor does it cut what came out of order at the window's right edge.
+bool Stack::is_absurd(const tcp_pcb& pcb, const Packet& packet, uint32_t payload) {
+  constexpr uint32_t kFarthest = 1U << 30U;
+  if (pcb.state == SYN_SENT) return false;
+  const uint32_t offset = sequence_number(packet) - pcb.rcv_nxt;
+  if (offset + kFarthest > 2 * kFarthest) return true;
+  const uint32_t length = payload + ((tcp_flags(packet) & kFin) != 0 ? 1 : 0);
+  if (static_cast<int32_t>(offset) > 0 && length != 0 && offset + length > pcb.rcv_wnd) return true;
+  return (tcp_flags(packet) & kAck) != 0 &&
+         acknowledgement(packet) - pcb.snd_nxt + kFarthest > 2 * kFarthest;
+}
+
+// Both ends may believe that the other's acknowledgement is wrong, and would tell one another for
+// ever. As tcp_oow_rate_limited(): what carries no data is answered once in a while.
+bool Stack::is_echo(TcpEndpoint& endpoint, const Packet& packet, uint32_t payload) {
+  constexpr uint64_t kAnswerEveryNs = 500 * kNsPerMs;  // net.ipv4.tcp_invalid_ratelimit
+  const tcp_pcb& pcb = *endpoint.pcb_;
+  if (payload != 0 || pcb.state < ESTABLISHED || (tcp_flags(packet) & kRst) != 0) return false;
+  const uint32_t offset = sequence_number(packet) - pcb.rcv_nxt;
+  const bool acceptable = offset <= pcb.rcv_wnd && (tcp_flags(packet) & kSyn) == 0 &&
+                          static_cast<int32_t>(acknowledgement(packet) - pcb.snd_nxt) <= 0;
+  if (acceptable) return false;
+  if (now_ns_ - endpoint.answered_ns_ < kAnswerEveryNs) return true;
+  endpoint.answered_ns_ = now_ns_;
+  return false;
+}
+
+void Stack::deliver(TcpEndpoint* endpoint, pbuf* segment, const Packet& packet) {
+  if (endpoint == nullptr || endpoint->pcb_ == nullptr || replaces_time_wait(*endpoint, packet)) {
+    deliver_to_listener(segment, packet);
+    return;
+  }
+  const uint32_t header = tcp_header_bytes(packet);
+  SegmentOptions options;
+  if (header > kTcpHeaderBytes) options = parse_tcp_options(packet);
+  const uint32_t payload = segment->tot_len - header;
+  const bool joined = segment->next != nullptr;
+  tcp_pcb* pcb = endpoint->pcb_;
+  set_current_packet(netif_.get(), packet);
+  PcbWindow window(pcb);
+  if (is_outdated(*pcb, packet, options)) {
+    pbuf_free(segment);
+    // A pure acknowledgement that was overtaken is no reason to answer.
+    if (payload != 0) tcp_send_empty_ack(pcb);
+    settle(*endpoint);
+    return;
+  }
+  if (is_absurd(*pcb, packet, payload) || is_echo(*endpoint, packet, payload)) {
+    pbuf_free(segment);
+    return;
+  }
+  // To lwIP nothing is inside a closed window, so it would answer every acknowledgement.
+  const bool closed_window = payload == 0 && pcb->rcv_wnd == 0 && (tcp_flags(packet) & kFin) == 0;
+  if (closed_window) pcb->rcv_wnd = 1;
+  const uint16_t mss = pcb->mss;
+  const bool is_syn = (tcp_flags(packet) & kSyn) != 0;
+  endpoint->recovery_.before_input(*pcb);
+  tcp_input(segment, netif_.get());
+  tcp_pcb* left = PcbWindow::survivor();
+  // lwIP takes an MSS option from any segment, and then asserts that what is queued fits it.
+  if (left == pcb && !is_syn) pcb->mss = mss;
+  if (closed_window && left == pcb) pcb->rcv_wnd -= 1;
+  if (left != nullptr) {
+    after_input(*endpoint, options, payload, joined);
+  } else if (endpoint->pcb_ != nullptr) {
+    // LAST_ACK was acknowledged, or data came for a closed socket: lwIP tells nobody who has
+    // closed.
+    endpoint->pcb_ = nullptr;
+    endpoint->fail(0);
+  }
+  settle(*endpoint);
+}
+
+void Stack::after_input(TcpEndpoint& endpoint, const SegmentOptions& options, uint32_t payload,
+                        bool joined) {
+  tcp_pcb& pcb = *endpoint.pcb_;
+  const uint32_t sent_again = endpoint.recovery_.after_input(pcb, options, payload);
+  if (sent_again != 0) {
+    counters().tcp_retransmits.fetch_add(sent_again, std::memory_order_relaxed);
+  }
+  endpoint.send_held_if_allowed();
+  if (payload == 0) return;
+  if ((pcb.flags & TF_ACK_DELAY) != 0 && (joined || endpoint.quick_acks_ != 0)) {
+    // Two segments or more stand in it: RFC 9293 3.8.6.3 wants an ACK. Or the connection is young,
+    // and the peer may be in slow start (tcp_enter_quickack_mode()).
+    if (endpoint.quick_acks_ != 0) --endpoint.quick_acks_;
+    tcp_ack_now(&pcb);
+    tcp_output(&pcb);
+  }
+  limit_out_of_order(endpoint);
+}
+
+// lwIP walks what has come out of order from its beginning for every segment. Without a limit, a
+// peer that sends single bytes could have us walk a million.
+void Stack::limit_out_of_order(TcpEndpoint& endpoint) {
+  constexpr uint32_t kMaxSegments = 2048;
+  if (endpoint.pcb_->ooseq == nullptr) {
+    endpoint.out_of_order_ = 0;
+    return;
+  }
+  if (++endpoint.out_of_order_ <= kMaxSegments) return;
+  uint32_t count = 0;
+  for (const tcp_seg* at = endpoint.pcb_->ooseq; at != nullptr; at = at->next) ++count;
+  endpoint.out_of_order_ = count;
+  if (count > kMaxSegments / 2) tcp_free_ooseq(endpoint.pcb_);
+}
+
+// A SYN above the old connection's sequence numbers starts a new one, if somebody listens
+// (RFC 6191; tcp_timewait_state_process()).
+bool Stack::replaces_time_wait(TcpEndpoint& endpoint, const Packet& packet) {
+  if (endpoint.pcb_->state != TIME_WAIT || (tcp_flags(packet) & (kSyn | kAck | kRst)) != kSyn)
+    return false;
+  if (static_cast<int32_t>(sequence_number(packet) - endpoint.pcb_->rcv_nxt) <= 0) return false;
+  if (tcp_.find_listener({packet.destination, packet.destination_port, 0}) == nullptr) return false;
+  endpoint.abort();
+  settle(endpoint);
+  return true;
+}
+
+void Stack::deliver_to_listener(pbuf* segment, const Packet& packet) {
+  TcpListener* listener = tcp_.find_listener({packet.destination, packet.destination_port, 0});
+  const bool is_syn = (tcp_flags(packet) & kSyn) != 0;
+  if (listener != nullptr && is_syn && listener->full()) {
+    counters().listen_drops.fetch_add(1, std::memory_order_relaxed);
+    pbuf_free(segment);
+    return;
+  }
+  if (listener == nullptr) counters().rx_no_socket.fetch_add(1, std::memory_order_relaxed);
+  set_current_packet(netif_.get(), packet);
+  tcp_pcb* made = nullptr;
+  {
+    PcbWindow window(nullptr, listener == nullptr ? nullptr : listener->pcb_);
+    tcp_input(segment, netif_.get());
+    made = PcbWindow::survivor();
+  }
+  if (made == nullptr) return;
+  if (listener->crowded()) {
+    // A flood of SYNs: the oldest goes, so that one that is meant still has its chance.
+    counters().listen_drops.fetch_add(1, std::memory_order_relaxed);
+    listener->drop_oldest();
+  }
+  TcpEndpoint* endpoint = TcpEndpoint::passive(*this, made, *listener);
+  listener->embryonic_.push_back(endpoint);
+  settle(*endpoint);
+}
+
+void Stack::input_udp(const RxFrame& frame, const Packet& packet) {
+  const SocketAddress to{packet.destination, packet.destination_port, 0};
+  const SocketAddress from{packet.source, packet.source_port, 0};
+  UdpEndpoint* endpoint = udp_.find(to, from);
+  if (endpoint == nullptr || !endpoint->has_room()) {
+    auto& counter = endpoint == nullptr ? counters().rx_no_socket : counters().udp_drops;
+    counter.fetch_add(1, std::memory_order_relaxed);
+    returned_.push_back(frame.id);
+    return;
+  }
+  const uint32_t bytes = packet.transport_bytes - kUdpHeaderBytes;
+  pbuf* data = wrap(frame, packet.transport + kUdpHeaderBytes, bytes);
+  if (data == nullptr) return;
+  uint64_t arrived_ns = 0;
+  if (endpoint->wants_timestamps()) {
+    timespec now{};
+    clock_gettime(CLOCK_REALTIME, &now);
+    arrived_ns = static_cast<uint64_t>(now.tv_sec) * kNsPerS + static_cast<uint64_t>(now.tv_nsec);
+  }
+  endpoint->deliver({data, from, packet.destination, bytes, packet.ttl, packet.tos, arrived_ns});
+}
+
+// ---- frames out
+
+uint8_t* Stack::write_ethernet(const MacAddress& destination) {
+  if (++unflushed_frames_ > kFlushFrames) {
+    unflushed_frames_ = 1;
+    port_.flush();
+  }
+  uint8_t* frame = port_.reserve();
+  if (frame == nullptr) {
+    // The completion ring is looked at again after a flush.
+    port_.flush();
+    frame = port_.reserve();
+  }
+  if (frame == nullptr) {
+    counters().tx_no_frame.fetch_add(1, std::memory_order_relaxed);
+    return nullptr;
+  }
+  std::memcpy(frame, destination.data(), destination.size());
+  std::memcpy(frame + 6, port_.capabilities().mac.data(), 6);
+  frame[12] = 0x08;
+  frame[13] = 0x00;
+  return frame;
+}
+
+int Stack::output_ip(pbuf* packet, const IpAddress& to) {
+  Destination& destination = destinations_.look_up(to, now_ns_);
+  if (destination.error != 0) return destination.error;
+  if (!destination.route.through_interface) return EHOSTUNREACH;
+  if (packet->tot_len > port_.capabilities().mtu_bytes) return EMSGSIZE;
+  if (destination.state != NeighbourState::kReachable) {
+    std::vector<uint8_t> copy(packet->tot_len);
+    pbuf_copy_partial(packet, copy.data(), packet->tot_len, 0);
+    destinations_.enqueue(destination, std::move(copy));
+    counters().tx_no_neighbour.fetch_add(1, std::memory_order_relaxed);
+    return 0;
+  }
+  uint8_t* frame = write_ethernet(destination.mac);
+  if (frame == nullptr) return ENOBUFS;
+  uint8_t* at = frame + kEthernetHeaderBytes;
+  for (const pbuf* part = packet; part != nullptr; part = part->next) {
+    std::memcpy(at, part->payload, part->len);
+    at += part->len;
+    if (part->tot_len == part->len) break;
+  }
+  port_.submit(kEthernetHeaderBytes + packet->tot_len);
+  return 0;
+}
+
+Result<void> Stack::send_udp(const SocketAddress& local, const SocketAddress& remote, uint8_t ttl,
+                             uint8_t tos, std::span<const iovec> data, size_t bytes) {
+  if (bytes + kUdpHeaderBytes + kIpv4HeaderBytes > port_.capabilities().mtu_bytes) {
+    return Error{EMSGSIZE};
+  }
+  Destination& destination = destinations_.look_up(remote.ip, now_ns_);
+  if (destination.error != 0 || !destination.route.through_interface ||
+      destination.state != NeighbourState::kReachable) {
+    return Error{EHOSTUNREACH};
+  }
+  uint8_t* frame = write_ethernet(destination.mac);
+  if (frame == nullptr) return Error{EAGAIN};
+  const IpAddress source = local.ip.is_any() ? destination.route.source : local.ip;
+  const auto udp_bytes = static_cast<uint16_t>(bytes + kUdpHeaderBytes);
+  uint8_t* ip = frame + kEthernetHeaderBytes;
+  uint8_t* udp = ip + kIpv4HeaderBytes;
+  auto put16 = [](uint8_t* at, uint16_t value) {
+    const uint16_t big = htons(value);
+    std::memcpy(at, &big, sizeof big);
+  };
+  constexpr uint16_t kDontFragment = 0x4000;  // as Linux, whose IP_MTU_DISCOVER is IP_PMTUDISC_WANT
+  ip[0] = 0x45;
+  ip[1] = tos;
+  put16(ip + 2, static_cast<uint16_t>(udp_bytes + kIpv4HeaderBytes));
+  put16(ip + 4, ++ip_id_);
+  put16(ip + 6, kDontFragment);
+  ip[8] = ttl;
+  ip[9] = IPPROTO_UDP;
+  put16(ip + 10, 0);
+  const uint32_t from = source.v4();
+  const uint32_t to = remote.ip.v4();
+  std::memcpy(ip + 12, &from, 4);
+  std::memcpy(ip + 16, &to, 4);
+  const auto header_sum = static_cast<uint16_t>(~checksum(ip, kIpv4HeaderBytes));
+  std::memcpy(ip + 10, &header_sum, 2);
+  put16(udp, local.port);
+  put16(udp + 2, remote.port);
+  put16(udp + 4, udp_bytes);
+  put16(udp + 6, 0);
+  uint8_t* at = udp + kUdpHeaderBytes;
+  for (const iovec& piece : data) {
+    std::memcpy(at, piece.iov_base, piece.iov_len);
+    at += piece.iov_len;
+  }
+  auto sum = static_cast<uint16_t>(
+      ~checksum(udp, udp_bytes, pseudo_header_sum(source, remote.ip, IPPROTO_UDP, udp_bytes)));
+  if (sum == 0) sum = 0xffff;  // RFC 768: zero says "none"
+  std::memcpy(udp + 6, &sum, 2);
+  port_.submit(kEthernetHeaderBytes + kIpv4HeaderBytes + udp_bytes);
+  return {};
+}
+
+}  // namespace underpass

@@ -1,0 +1,193 @@
+// stack.h - one host's TCP and UDP in user space, in front of a FramePort
+//
+// Frames in, frames out, timers; who owns which 4-tuple. lwIP owns TCP's state machine and sees, at
+// each call, only the one connection that it is to work on (see PcbWindow in stack.cpp). All of it
+// is guarded by the stack mutex; time is a parameter.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/address.h"
+#include "base/result.h"
+#include "stack/clock.h"
+#include "stack/demux.h"
+#include "stack/destinations.h"
+#include "stack/host_view.h"
+#include "stack/packet.h"
+#include "stack/records.h"
+#include "stack/stack_mutex.h"
+#include "stack/tcp_options.h"
+#include "stack/timer_wheel.h"
+#include "xdp/frame_port.h"
+#include "xdp/port_table.h"
+
+struct pbuf;
+struct netif;
+struct tcp_pcb;
+
+namespace underpass {
+
+class TcpEndpoint;
+class TcpListener;
+class UdpEndpoint;
+
+class Stack {
+ public:
+  struct Setup {
+    FramePort& port;
+    HostView& host;
+    PortTable& ports;
+    ClientSlot& slot;
+    // One of the interface's addresses; the others work as well, each connection knows its own.
+    IpAddress address;
+    uint32_t prefix_bits = 24;
+    // What enter() reads: calls of the program bring no time with them, and the last drive() may
+    // have been long ago.
+    uint64_t (*clock)() = monotonic_coarse_ns;
+  };
+
+  explicit Stack(const Setup& setup);
+  ~Stack();  // nobody may own an endpoint any more
+  Stack(const Stack&) = delete;
+  Stack& operator=(const Stack&) = delete;
+
+  // Handles all frames that have arrived and all timers that are due at `now_ns`, then sends what
+  // that produced. Returns how many frames came.
+  size_t drive(uint64_t now_ns) UP_REQUIRES(stack_mutex);
+  // Sends what calls since the last drive() have queued.
+  void flush() UP_REQUIRES(stack_mutex);
+  // When drive() must be called at the latest; UINT64_MAX: not before a frame arrives.
+  uint64_t next_deadline_ns() const UP_REQUIRES(stack_mutex);
+  bool readable() const { return port_.readable(); }
+  uint64_t last_drive_ns() const { return last_drive_ns_; }
+  // As of the last drive() or enter().
+  uint64_t now_ns() const { return now_ns_; }
+
+  // Local ports are counted: claimed in the port table with the first user, released with the last.
+  // EADDRINUSE: another process has it.
+  Result<void> hold_port(uint8_t protocol, uint16_t port) UP_REQUIRES(stack_mutex);
+  void drop_port(uint8_t protocol, uint16_t port) UP_REQUIRES(stack_mutex);
+  // The listener of `port` goes but connections on it stay: from now on each is steered by its own
+  // flow, and the port may be another program's.
+  void isolate_connections(uint16_t port) UP_REQUIRES(stack_mutex);
+
+  // At exit: every connection is closed, as if the program had done it.
+  void close_all() UP_REQUIRES(stack_mutex);
+  bool has_unsent() const UP_REQUIRES(stack_mutex);
+
+  FramePort& port() { return port_; }
+  HostView& host() { return host_; }
+  Destinations& destinations() { return destinations_; }
+  Records& records() { return records_; }
+  ClientCounters& counters() { return slot_.counters; }
+  TcpDemux& tcp() { return tcp_; }
+  UdpDemux& udp() { return udp_; }
+  netif* lwip_netif() { return netif_.get(); }
+
+  // Before each entry into lwIP: its clock and its default interface are this stack's.
+  void enter() UP_REQUIRES(stack_mutex);
+  // After each: does the connection need ticks, is it in TIME_WAIT, has lwIP freed its pcb, what
+  // does `ss` show. Deletes an endpoint that has neither pcb nor owner: it must not be used
+  // afterwards.
+  void settle(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
+
+  // The connection's keepalive times are others now.
+  void keepalive_changed(const TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
+
+  // Sends one UDP datagram. EAGAIN: no chunk free. EHOSTUNREACH and the like: no next hop now,
+  // the caller lets the kernel send it.
+  Result<void> send_udp(const SocketAddress& local, const SocketAddress& remote, uint8_t ttl,
+                        uint8_t tos, std::span<const struct iovec> data, size_t bytes)
+      UP_REQUIRES(stack_mutex);
+
+  // lwIP's IP output ends here.
+  int output_ip(pbuf* packet, const IpAddress& destination) UP_REQUIRES(stack_mutex);
+  // From a pbuf's destructor.
+  void return_frame(uint64_t id);
+
+ private:
+  struct Aggregate;
+  struct FramePbuf;
+  friend struct FramePbufAccess;
+
+  void input_frame(const RxFrame& frame) UP_REQUIRES(stack_mutex);
+  void input_tcp(const RxFrame& frame, const Packet& packet) UP_REQUIRES(stack_mutex);
+  void input_udp(const RxFrame& frame, const Packet& packet) UP_REQUIRES(stack_mutex);
+  bool append(const RxFrame& frame, const Packet& packet) UP_REQUIRES(stack_mutex);
+  void deliver_aggregate() UP_REQUIRES(stack_mutex);
+  void deliver(TcpEndpoint* endpoint, pbuf* segment, const Packet& packet) UP_REQUIRES(stack_mutex);
+  void deliver_to_listener(pbuf* segment, const Packet& packet) UP_REQUIRES(stack_mutex);
+  void after_input(TcpEndpoint& endpoint, const SegmentOptions& options, uint32_t payload,
+                   bool joined) UP_REQUIRES(stack_mutex);
+  void limit_out_of_order(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
+  static bool is_absurd(const tcp_pcb& pcb, const Packet& packet, uint32_t payload);
+  bool is_echo(TcpEndpoint& endpoint, const Packet& packet, uint32_t payload)
+      UP_REQUIRES(stack_mutex);
+  bool replaces_time_wait(TcpEndpoint& endpoint, const Packet& packet) UP_REQUIRES(stack_mutex);
+  static bool is_outdated(const tcp_pcb& pcb, const Packet& packet, const SegmentOptions& options);
+  // A pbuf over `bytes` at `data` inside `frame`, or a copy of them where too many frames are held.
+  pbuf* wrap(const RxFrame& frame, uint8_t* data, uint32_t bytes) UP_REQUIRES(stack_mutex);
+  void release_returned() UP_REQUIRES(stack_mutex);
+
+  void run_timers() UP_REQUIRES(stack_mutex);
+  void run_due(uint64_t tick) UP_REQUIRES(stack_mutex);
+  void prepare_tick(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
+  void prepare_window_probe(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
+  void prepare_retransmission(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
+  void note_timeout(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
+  uint64_t due_tick(const TcpEndpoint& endpoint) const UP_REQUIRES(stack_mutex);
+  uint64_t idle_ns(const tcp_pcb& pcb) const;
+  uint64_t idle_for_tick(const tcp_pcb& pcb, uint64_t limit_ns) const;
+  void expire_time_wait() UP_REQUIRES(stack_mutex);
+  void check_keepalives() UP_REQUIRES(stack_mutex);
+  uint64_t keepalive(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
+  void check_neighbours() UP_REQUIRES(stack_mutex);
+  void tune(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
+  void open_window(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
+  void update_keepalive(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
+  void enter_time_wait(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
+  void let_go(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
+  uint8_t* write_ethernet(const MacAddress& destination);
+
+  FramePort& port_;
+  HostView& host_;
+  PortTable& ports_;
+  ClientSlot& slot_;
+  uint64_t (*const clock_)();
+  std::unique_ptr<netif> netif_;
+  Destinations destinations_;
+  Records records_;
+  TcpDemux tcp_;
+  UdpDemux udp_;
+  uint64_t now_ns_ = 0;
+  uint64_t last_drive_ns_ = 0;
+  TimerWheel timers_;  // in ticks of TCP_FAST_INTERVAL
+  std::vector<TcpEndpoint*> keepalive_;
+  uint64_t keepalive_due_ns_ = UINT64_MAX;
+  // TIME_WAIT in order of expiry; entries whose endpoint has gone are null.
+  struct TimeWait {
+    uint64_t expires_ns;
+    TcpEndpoint* endpoint;
+  };
+  std::vector<TimeWait> time_wait_;
+  size_t time_wait_first_ = 0;
+  size_t time_wait_count_ = 0;
+  uint64_t neighbours_seen_ = 0;
+  std::unique_ptr<Aggregate> aggregate_;
+  // Frames that pbufs stand over, and those whose pbuf is gone.
+  size_t held_frames_ = 0;
+  std::vector<uint64_t> returned_;
+  std::vector<FramePbuf*> free_pbufs_;
+  struct PortUse {
+    uint16_t users = 0;
+    bool claimed = false;
+  };
+  std::vector<PortUse> port_use_[2];  // tcp, udp; by local port
+  uint16_t ip_id_ = 0;
+  size_t unflushed_frames_ = 0;
+};
+
+}  // namespace underpass

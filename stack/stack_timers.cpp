@@ -1,0 +1,398 @@
+// stack_timers.cpp - when lwIP's timers run, and where they must not do what lwIP would
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "stack/lwip_port/lwip_window.h"
+#include "stack/stack.h"
+#include "stack/tcp_endpoint.h"
+
+namespace underpass {
+
+namespace {
+
+constexpr uint64_t kFastTickNs = uint64_t{TCP_FAST_INTERVAL} * kNsPerMs;
+constexpr uint64_t kSlowTickNs = uint64_t{TCP_SLOW_INTERVAL} * kNsPerMs;
+// tcp_rto_min of Linux, in slow ticks: less, and a peer's delayed ACK (40 ms) looks like a loss.
+constexpr int kMinRtoTicks = 200 / TCP_SLOW_INTERVAL;
+constexpr int kMaxRtoTicks = 120'000 / TCP_SLOW_INTERVAL;
+constexpr uint8_t kSynRetries = 6;                        // net.ipv4.tcp_syn_retries
+constexpr uint64_t kGiveUpNs = 924'600 * kNsPerMs;        // net.ipv4.tcp_retries2 = 15
+constexpr uint64_t kOrphanGiveUpNs = 102'200 * kNsPerMs;  // net.ipv4.tcp_orphan_retries: 8
+constexpr uint64_t kMaxProbeNs = 120 * kNsPerS;
+constexpr u16_t kMinMss = 48;                    // net.ipv4.tcp_min_snd_mss
+constexpr uint32_t kInitialWindowSegments = 10;  // RFC 6928
+constexpr uint64_t kTimeWaitNs = 60 * kNsPerS;   // TCP_TIMEWAIT_LEN of Linux
+constexpr size_t kMaxTimeWait = 16384;
+
+uint64_t tick_at(uint64_t ns) { return (ns + kFastTickNs - 1) / kFastTickNs; }
+
+int base_rto_ticks(const tcp_pcb& pcb) {
+  return std::clamp((pcb.sa >> 3) + pcb.sv, kMinRtoTicks, kMaxRtoTicks);
+}
+
+uint64_t rto_ns(const tcp_pcb& pcb) { return static_cast<uint64_t>(pcb.rto) * kSlowTickNs; }
+
+// RFC 8985 7.2. Rounded up to lwIP's ticks; a single segment's ACK may be delayed.
+uint64_t tail_probe_ns(const tcp_pcb& pcb) {
+  constexpr uint64_t kDelayedAckNs = 40 * kNsPerMs;
+  const auto round_trip = static_cast<uint64_t>(std::max(pcb.sa >> 3, 0) + 1) * kSlowTickNs;
+  return 2 * round_trip + (pcb.unacked->next == nullptr ? kDelayedAckNs : 0);
+}
+
+}  // namespace
+
+uint64_t Stack::next_deadline_ns() const {
+  uint64_t next = keepalive_due_ns_;
+  const uint64_t tick = timers_.next_tick();
+  if (tick != WheelTimer::kNever) next = std::min(next, tick * kFastTickNs);
+  if (time_wait_first_ < time_wait_.size()) {
+    next = std::min(next, time_wait_[time_wait_first_].expires_ns);
+  }
+  return next;
+}
+
+void Stack::run_timers() {
+  check_neighbours();
+  const uint64_t tick = now_ns_ / kFastTickNs;
+  if (timers_.next_tick() <= tick) run_due(tick);
+  if (time_wait_first_ < time_wait_.size()) expire_time_wait();
+  if (now_ns_ >= keepalive_due_ns_) check_keepalives();
+}
+
+// lwIP counts ticks; here they come only when something is due, so its counters are set to what
+// they would be.
+void Stack::run_due(uint64_t tick) {
+  enter();
+  std::vector<TcpEndpoint*> due;
+  timers_.advance(
+      tick, [&](WheelTimer& timer) { due.push_back(static_cast<EndpointTimer&>(timer).endpoint); });
+  for (TcpEndpoint* endpoint : due) prepare_tick(*endpoint);
+  tcp_tw_pcbs = nullptr;
+  tcp_active_pcbs = nullptr;
+  for (TcpEndpoint* endpoint : due) {
+    if (endpoint->pcb_ == nullptr || endpoint->pcb_->state == TIME_WAIT) continue;
+    endpoint->pcb_->next = tcp_active_pcbs;
+    tcp_active_pcbs = endpoint->pcb_;
+  }
+  tcp_fasttmr();
+  // tcp_slowtmr() counts the tick itself.
+  --tcp_ticks;
+  tcp_slowtmr();
+  tcp_active_pcbs = nullptr;
+  for (TcpEndpoint* endpoint : due) {
+    note_timeout(*endpoint);
+    settle(*endpoint);
+  }
+}
+
+void Stack::prepare_tick(TcpEndpoint& endpoint) {
+  if (endpoint.pcb_ == nullptr || endpoint.pcb_->state == TIME_WAIT) return;
+  tcp_pcb& pcb = *endpoint.pcb_;
+  PcbWindow window(&pcb);
+  if (now_ns_ >= endpoint.held_until_ns_) {
+    endpoint.send_held();
+    tune(endpoint);
+  }
+  endpoint.retransmits_before_ = pcb.nrtx;
+  if (pcb.persist_backoff != 0) {
+    prepare_window_probe(endpoint);
+  } else if (pcb.rtime >= 0) {
+    prepare_retransmission(endpoint);
+  }
+}
+
+void Stack::prepare_window_probe(TcpEndpoint& endpoint) {
+  tcp_pcb& pcb = *endpoint.pcb_;
+  // Below every entry of lwIP's table, or above all of them.
+  pcb.persist_cnt = 0;
+  if (now_ns_ < endpoint.window_probe_due_ns_) return;
+  pcb.persist_cnt = UINT8_MAX;
+  // tcp_probe0_base() and inet_csk_rto_backoff().
+  const uint64_t base_ns = static_cast<uint64_t>(base_rto_ticks(pcb)) * kSlowTickNs;
+  const unsigned doublings = std::min<unsigned>(endpoint.window_probes_++, 16);
+  endpoint.window_probe_due_ns_ = now_ns_ + std::min(base_ns << doublings, kMaxProbeNs);
+}
+
+void Stack::prepare_retransmission(TcpEndpoint& endpoint) {
+  tcp_pcb& pcb = *endpoint.pcb_;
+  const uint64_t running_ns = now_ns_ - std::min(now_ns_, endpoint.rto_started_ns_);
+  const auto ticks = static_cast<int64_t>(running_ns / kSlowTickNs);
+  // tcp_slowtmr() adds one before it compares.
+  pcb.rtime = static_cast<s16_t>(std::clamp<int64_t>(ticks - 1, 1, INT16_MAX - 1));
+  if (ticks >= pcb.rto) {
+    // lwIP gives up by the count, and right after the last attempt.
+    const uint64_t limit_ns = endpoint.disowned_ ? kOrphanGiveUpNs : kGiveUpNs;
+    if (pcb.state == SYN_SENT) {
+      if (pcb.nrtx >= kSynRetries) pcb.nrtx = TCP_SYNMAXRTX;
+    } else if (pcb.nrtx != 0 && now_ns_ - endpoint.first_timeout_ns_ >= limit_ns) {
+      pcb.nrtx = TCP_MAXRTX;
+    }
+  } else if (endpoint.recovery_.may_probe(pcb) && running_ns >= tail_probe_ns(pcb)) {
+    counters().tcp_retransmits.fetch_add(1, std::memory_order_relaxed);
+    endpoint.recovery_.probe_tail(pcb);
+  }
+}
+
+void Stack::note_timeout(TcpEndpoint& endpoint) {
+  tcp_pcb* pcb = endpoint.pcb_;
+  if (pcb == nullptr || pcb->nrtx <= endpoint.retransmits_before_) return;
+  counters().tcp_retransmits.fetch_add(1, std::memory_order_relaxed);
+  endpoint.recovery_.timed_out();
+  if (pcb->state < ESTABLISHED) endpoint.syn_was_resent_ = true;
+  if (endpoint.timeouts_++ == 0) endpoint.first_timeout_ns_ = now_ns_;
+  const int rto = base_rto_ticks(*pcb) << std::min<unsigned>(endpoint.timeouts_, 10);
+  pcb->rto = static_cast<s16_t>(std::min(rto, kMaxRtoTicks));
+}
+
+void Stack::settle(TcpEndpoint& endpoint) {
+  if (endpoint.pcb_ != nullptr) {
+    tune(endpoint);
+    if (endpoint.pcb_->state == TIME_WAIT && endpoint.time_wait_index_ == SIZE_MAX) {
+      enter_time_wait(endpoint);
+    }
+  }
+  timers_.schedule(endpoint.timer_, due_tick(endpoint));
+  if (endpoint.options_.keep_alive || endpoint.keepalive_index_ != SIZE_MAX) {
+    update_keepalive(endpoint);
+  }
+  endpoint.publish();
+  if (endpoint.pcb_ == nullptr) let_go(endpoint);
+}
+
+// lwIP's defaults are not Linux's: smallest RTO, initial window, when to give up.
+void Stack::tune(TcpEndpoint& endpoint) {
+  tcp_pcb& pcb = *endpoint.pcb_;
+  pcb.sv = std::max<s16_t>(pcb.sv, kMinRtoTicks);
+  pcb.rto = std::clamp<s16_t>(pcb.rto, kMinRtoTicks, kMaxRtoTicks);
+  if (pcb.nrtx == 0) {
+    endpoint.timeouts_ = 0;
+  } else {
+    pcb.nrtx = std::min<u8_t>(pcb.nrtx, TCP_MAXRTX - 1);
+  }
+  // lwIP cuts segments at half of it, and miscounts when options take all of that.
+  pcb.snd_wnd_max = std::max<tcpwnd_size_t>(pcb.snd_wnd_max, 2 * kMinMss);
+  // lwIP sets it to zero whenever it starts the timer.
+  if (pcb.rtime == 0) {
+    pcb.rtime = 1;
+    endpoint.rto_started_ns_ = now_ns_;
+  }
+  if (pcb.persist_backoff == 0) {
+    endpoint.window_probes_ = 0;
+  } else if (pcb.unsent == nullptr || pcb.unacked != nullptr || pcb.snd_wnd >= pcb.unsent->len) {
+    // lwIP forgets to stop it when an ACK takes all that there was, and asserts later.
+    pcb.persist_backoff = 0;
+  } else if (endpoint.window_probes_ == 0) {
+    endpoint.window_probes_ = 1;
+    endpoint.window_probe_due_ns_ =
+        now_ns_ + static_cast<uint64_t>(base_rto_ticks(pcb)) * kSlowTickNs;
+  }
+  if (!endpoint.window_opened_ && pcb.state >= ESTABLISHED) open_window(endpoint);
+}
+
+// The handshake is over: the first window, and the first round trip (RFC 6298 2.2).
+void Stack::open_window(TcpEndpoint& endpoint) {
+  tcp_pcb& pcb = *endpoint.pcb_;
+  endpoint.window_opened_ = true;
+  pcb.mss = std::max(pcb.mss, kMinMss);
+  pcb.cwnd = kInitialWindowSegments * pcb.mss;
+  // lwIP would time the first data from the SYN on.
+  pcb.rttest = 0;
+  // Karn: a handshake that was sent again says nothing.
+  if (endpoint.syn_was_resent_) return;
+  const auto ticks =
+      static_cast<int>(std::min<uint64_t>((now_ns_ - endpoint.opened_ns_) / kSlowTickNs, 500));
+  pcb.sa = static_cast<s16_t>(ticks << 3);
+  pcb.sv = static_cast<s16_t>(std::max(ticks * 2, kMinRtoTicks));
+  pcb.rto = static_cast<s16_t>(base_rto_ticks(pcb));
+}
+
+// The tick at which prepare_tick() and lwIP's timers have something to do.
+uint64_t Stack::due_tick(const TcpEndpoint& endpoint) const {
+  const tcp_pcb* pcb = endpoint.pcb_;
+  if (pcb == nullptr || pcb->state == TIME_WAIT || pcb->state == CLOSED) return WheelTimer::kNever;
+  const uint64_t next = now_ns_ / kFastTickNs + 1;
+  if ((pcb->flags & (TF_ACK_DELAY | TF_CLOSEPEND | TF_NAGLEMEMERR)) != 0) return next;
+  uint64_t due = WheelTimer::kNever;
+  if (pcb->persist_backoff != 0) {
+    due = tick_at(endpoint.window_probe_due_ns_);
+  } else if (pcb->rtime >= 0) {
+    uint64_t wait_ns = rto_ns(*pcb);
+    if (endpoint.recovery_.may_probe(*pcb)) wait_ns = std::min(wait_ns, tail_probe_ns(*pcb));
+    due = tick_at(endpoint.rto_started_ns_ + wait_ns);
+  } else if (pcb->unsent != nullptr) {
+    return next;
+  }
+  if (endpoint.held_ != nullptr && endpoint.held_until_ns_ != UINT64_MAX) {
+    due = std::min(due, tick_at(endpoint.held_until_ns_));
+  }
+  if (pcb->ooseq != nullptr) {
+    due = std::min(due, idle_for_tick(*pcb, rto_ns(*pcb) * TCP_OOSEQ_TIMEOUT));
+  }
+  switch (pcb->state) {
+    case SYN_RCVD:
+      return std::min(due, idle_for_tick(*pcb, uint64_t{TCP_SYN_RCVD_TIMEOUT} * kNsPerMs));
+    case LAST_ACK:
+      return std::min(due, idle_for_tick(*pcb, 2 * uint64_t{TCP_MSL} * kNsPerMs));
+    case FIN_WAIT_2:
+      if ((pcb->flags & TF_RXCLOSED) == 0) return due;
+      return std::min(due, idle_for_tick(*pcb, uint64_t{TCP_FIN_WAIT_TIMEOUT} * kNsPerMs));
+    default:
+      return due;
+  }
+}
+
+uint64_t Stack::idle_ns(const tcp_pcb& pcb) const {
+  return uint64_t{static_cast<u32_t>(now_ns_ / kSlowTickNs) - pcb.tmr} * kSlowTickNs;
+}
+
+// When nothing will have come from the peer for `limit_ns`; lwIP compares with "more than".
+uint64_t Stack::idle_for_tick(const tcp_pcb& pcb, uint64_t limit_ns) const {
+  const uint64_t idle = idle_ns(pcb);
+  return tick_at(now_ns_ + limit_ns - std::min(idle, limit_ns) + 2 * kSlowTickNs);
+}
+
+// ---- keepalive
+
+void Stack::update_keepalive(TcpEndpoint& endpoint) {
+  const tcp_pcb* pcb = endpoint.pcb_;
+  const bool wants = pcb != nullptr && endpoint.options_.keep_alive &&
+                     (pcb->state == ESTABLISHED || pcb->state == CLOSE_WAIT);
+  if (wants == (endpoint.keepalive_index_ != SIZE_MAX)) return;
+  if (wants) {
+    endpoint.keepalive_index_ = keepalive_.size();
+    keepalive_.push_back(&endpoint);
+    keepalive_changed(endpoint);
+    return;
+  }
+  keepalive_[endpoint.keepalive_index_] = keepalive_.back();
+  keepalive_[endpoint.keepalive_index_]->keepalive_index_ = endpoint.keepalive_index_;
+  keepalive_.pop_back();
+  endpoint.keepalive_index_ = SIZE_MAX;
+  if (keepalive_.empty()) keepalive_due_ns_ = UINT64_MAX;
+}
+
+void Stack::keepalive_changed(const TcpEndpoint& endpoint) {
+  if (endpoint.keepalive_index_ == SIZE_MAX) return;
+  keepalive_due_ns_ =
+      std::min(keepalive_due_ns_, now_ns_ + uint64_t{endpoint.options_.keep_idle_ms} * kNsPerMs);
+}
+
+// Idle connections get no ticks; they are looked at when the earliest could be due.
+void Stack::check_keepalives() {
+  enter();
+  keepalive_due_ns_ = UINT64_MAX;
+  const std::vector<TcpEndpoint*> all = keepalive_;
+  for (TcpEndpoint* endpoint : all) {
+    keepalive_due_ns_ = std::min(keepalive_due_ns_, now_ns_ + keepalive(*endpoint));
+    settle(*endpoint);
+  }
+}
+
+// tcp_keepalive_timer() in net/ipv4/tcp_timer.c. Returns when to look again.
+uint64_t Stack::keepalive(TcpEndpoint& endpoint) {
+  tcp_pcb& pcb = *endpoint.pcb_;
+  const uint64_t first_ns = uint64_t{endpoint.options_.keep_idle_ms} * kNsPerMs;
+  const uint64_t interval_ns = uint64_t{endpoint.options_.keep_interval_ms} * kNsPerMs;
+  // What is in flight is a question already.
+  if (pcb.unacked != nullptr || pcb.unsent != nullptr) return first_ns;
+  const uint64_t due_ns = first_ns + interval_ns * pcb.keep_cnt_sent;
+  const uint64_t idle = idle_ns(pcb) + kSlowTickNs;
+  if (idle < due_ns) return due_ns - idle;
+  if (pcb.keep_cnt_sent >= endpoint.options_.keep_count) {
+    endpoint.abort();
+    endpoint.fail(ETIMEDOUT);
+    return interval_ns;
+  }
+  PcbWindow window(&pcb);
+  tcp_keepalive(&pcb);
+  ++pcb.keep_cnt_sent;
+  return interval_ns;
+}
+
+// ---- the end of a connection
+
+void Stack::enter_time_wait(TcpEndpoint& endpoint) {
+  endpoint.time_wait_index_ = time_wait_.size();
+  time_wait_.push_back({now_ns_ + kTimeWaitNs, &endpoint});
+  ++time_wait_count_;
+  if (time_wait_count_ > kMaxTimeWait) time_wait_[time_wait_first_].expires_ns = now_ns_;
+}
+
+void Stack::expire_time_wait() {
+  while (time_wait_first_ < time_wait_.size()) {
+    const TimeWait& first = time_wait_[time_wait_first_];
+    if (first.endpoint != nullptr) {
+      if (first.expires_ns > now_ns_) break;
+      TcpEndpoint& endpoint = *first.endpoint;
+      endpoint.abort();
+      settle(endpoint);
+    }
+    ++time_wait_first_;
+  }
+  // The consumed front is cut off now and then, and the indices follow.
+  if (time_wait_first_ * 2 > time_wait_.size()) {
+    time_wait_.erase(time_wait_.begin(),
+                     time_wait_.begin() + static_cast<ptrdiff_t>(time_wait_first_));
+    time_wait_first_ = 0;
+    for (size_t i = 0; i < time_wait_.size(); ++i) {
+      if (time_wait_[i].endpoint != nullptr) time_wait_[i].endpoint->time_wait_index_ = i;
+    }
+  }
+}
+
+// The connection is over: everything it holds is given back; the object too, unless somebody owns
+// it.
+void Stack::let_go(TcpEndpoint& endpoint) {
+  if (endpoint.time_wait_index_ != SIZE_MAX) {
+    time_wait_[endpoint.time_wait_index_].endpoint = nullptr;
+    endpoint.time_wait_index_ = SIZE_MAX;
+    --time_wait_count_;
+  }
+  timers_.cancel(endpoint.timer_);
+  if (endpoint.keepalive_index_ != SIZE_MAX) update_keepalive(endpoint);
+  endpoint.drop_held();
+  if (endpoint.in_demux_) {
+    tcp_.remove(endpoint);
+    endpoint.in_demux_ = false;
+  }
+  if (endpoint.counted_port_) {
+    drop_port(IPPROTO_TCP, endpoint.flow_.local.port);
+    endpoint.counted_port_ = false;
+  }
+  if (endpoint.exact_flow_) {
+    ports_.remove_flow({IPPROTO_TCP, endpoint.flow_.local, endpoint.flow_.remote});
+    endpoint.exact_flow_ = false;
+  }
+  endpoint.kernel_socket_.reset();
+  if (!endpoint.disowned_) return;
+  records_.give_back(endpoint.record_);
+  delete &endpoint;
+}
+
+void Stack::check_neighbours() {
+  if (!destinations_.anybody_waits()) return;
+  const uint64_t generation = host_.neighbour_generation();
+  if (generation == neighbours_seen_) return;
+  neighbours_seen_ = generation;
+  destinations_.retry(
+      now_ns_,
+      [this](const IpAddress&, Destination& destination, const std::vector<uint8_t>& packet)
+          UP_NO_THREAD_SAFETY {
+            uint8_t* frame = write_ethernet(destination.mac);
+            if (frame == nullptr) return;
+            std::memcpy(frame + kEthernetHeaderBytes, packet.data(), packet.size());
+            port_.submit(static_cast<uint32_t>(kEthernetHeaderBytes + packet.size()));
+          },
+      [this](const IpAddress& ip) UP_NO_THREAD_SAFETY {
+        // Only those who are connecting are told (RFC 1122 4.2.3.9: otherwise a soft error).
+        for (TcpEndpoint* endpoint : tcp_.all()) {
+          if (!endpoint->connecting_ || endpoint->flow_.remote.ip != ip) continue;
+          endpoint->abort();
+          endpoint->fail(EHOSTUNREACH);
+          settle(*endpoint);
+        }
+      });
+}
+
+}  // namespace underpass

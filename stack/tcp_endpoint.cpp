@@ -1,0 +1,736 @@
+// tcp_endpoint.cpp - what a program does with a connection, in lwIP's terms
+#include "stack/tcp_endpoint.h"
+
+#include <linux/tcp.h>
+#include <poll.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "stack/lwip_port/lwip_window.h"
+#include "stack/tcp_listener.h"
+
+namespace underpass {
+
+namespace {
+
+// tcp_write() takes a u16_t; whole segments, so that no short one is made in the middle.
+constexpr size_t kWriteChunkBytes = size_t{TCP_MSS} * 44;
+constexpr s16_t kInitialRtoTicks = LWIP_TCP_RTO_TIME / TCP_SLOW_INTERVAL;
+// tcp(7), TCP_CORK: what is corked goes out after 200 ms all the same.
+constexpr uint64_t kCorkNs = 200 * kNsPerMs;
+constexpr Readiness kReadable = EPOLLIN | EPOLLRDNORM;
+constexpr Readiness kWritable = EPOLLOUT | EPOLLWRNORM;
+
+SocketState to_linux(tcp_state state) {
+  switch (state) {
+    case SYN_SENT:
+      return SocketState::kSynSent;
+    case SYN_RCVD:
+      return SocketState::kSynReceived;
+    case ESTABLISHED:
+      return SocketState::kEstablished;
+    case FIN_WAIT_1:
+      return SocketState::kFinWait1;
+    case FIN_WAIT_2:
+      return SocketState::kFinWait2;
+    case CLOSE_WAIT:
+      return SocketState::kCloseWait;
+    case CLOSING:
+      return SocketState::kClosing;
+    case LAST_ACK:
+      return SocketState::kLastAck;
+    case TIME_WAIT:
+      return SocketState::kTimeWait;
+    case LISTEN:
+      return SocketState::kListen;
+    case CLOSED:
+      break;
+  }
+  return SocketState::kClose;
+}
+
+// The one place where lwIP's error space ends.
+int to_errno(err_t error) {
+  switch (error) {
+    case ERR_OK:
+      return 0;
+    case ERR_MEM:
+    case ERR_BUF:
+      return ENOBUFS;
+    case ERR_TIMEOUT:
+      return ETIMEDOUT;
+    case ERR_RTE:
+      return EHOSTUNREACH;
+    case ERR_INPROGRESS:
+      return EINPROGRESS;
+    case ERR_VAL:
+    case ERR_ARG:
+      return EINVAL;
+    case ERR_WOULDBLOCK:
+      return EAGAIN;
+    case ERR_USE:
+      return EADDRINUSE;
+    case ERR_ALREADY:
+      return EALREADY;
+    case ERR_ISCONN:
+      return EISCONN;
+    case ERR_CONN:
+    case ERR_CLSD:
+      return ENOTCONN;
+    case ERR_RST:
+      return ECONNRESET;
+    case ERR_ABRT:
+      return ETIMEDOUT;  // lwIP gives up a pcb this way when it has retried long enough
+    default:
+      return EIO;
+  }
+}
+
+size_t total_bytes(std::span<const iovec> data) {
+  size_t total = 0;
+  for (const iovec& piece : data) total += piece.iov_len;
+  return total;
+}
+
+}  // namespace
+
+// lwIP's callbacks; all run under the stack mutex, inside a call that a PcbWindow surrounds.
+struct LwipCallbacks {
+  static TcpEndpoint& self(void* arg) { return *static_cast<TcpEndpoint*>(arg); }
+
+  static err_t received(void* arg, tcp_pcb*, pbuf* data, err_t) UP_NO_THREAD_SAFETY {
+    if (data != nullptr) {
+      self(arg).arrived(data);
+    } else {
+      self(arg).peer_finished();
+    }
+    return ERR_OK;
+  }
+  static err_t sent(void* arg, tcp_pcb*, u16_t) UP_NO_THREAD_SAFETY {
+    self(arg).acknowledged();
+    return ERR_OK;
+  }
+  static err_t connected(void* arg, tcp_pcb*, err_t) UP_NO_THREAD_SAFETY {
+    self(arg).established();
+    return ERR_OK;
+  }
+  static err_t accepted(void* arg, tcp_pcb* pcb, err_t) UP_NO_THREAD_SAFETY {
+    if (pcb == nullptr)
+      return ERR_OK;  // lwIP had no memory for one: the peer will send its SYN again
+    TcpEndpoint& endpoint = self(arg);
+    pcb->listener = nullptr;
+    endpoint.established();
+    endpoint.listener_->became_ready(endpoint);
+    return ERR_OK;
+  }
+  // lwIP has freed the pcb, or will before it returns.
+  static void failed(void* arg, err_t error) UP_NO_THREAD_SAFETY {
+    if (arg == nullptr) return;
+    TcpEndpoint& endpoint = self(arg);
+    const tcp_pcb* pcb = endpoint.pcb_;
+    endpoint.pcb_ = nullptr;
+    if (error == ERR_CLSD) return endpoint.fail(0);
+    if (error == ERR_RST && endpoint.connecting_) return endpoint.fail(ECONNREFUSED);
+    // As tcp_reset() in net/ipv4/tcp_input.c. For a reset lwIP frees the pcb after this call.
+    if (error == ERR_RST && pcb != nullptr && pcb->state == CLOSE_WAIT) return endpoint.fail(EPIPE);
+    endpoint.fail(to_errno(error));
+  }
+
+  static void install(tcp_pcb* pcb, TcpEndpoint& endpoint) {
+    tcp_arg(pcb, &endpoint);
+    tcp_recv(pcb, received);
+    tcp_sent(pcb, sent);
+    tcp_err(pcb, failed);
+  }
+};
+
+TcpEndpoint::TcpEndpoint(Stack& stack, const FourTuple& flow) : stack_(stack), flow_(flow) {
+  timer_.endpoint = this;
+}
+
+Result<TcpEndpoint*> TcpEndpoint::connect(Stack& stack, const SocketAddress& local,
+                                          const SocketAddress& remote, const TcpOptions& options,
+                                          int fd) {
+  const FourTuple flow{local, remote};
+  if (stack.tcp().find(flow) != nullptr) return Error{EADDRNOTAVAIL};
+  auto held = stack.hold_port(IPPROTO_TCP, local.port);
+  if (!held) return Error{held.error()};
+  stack.enter();
+  PcbWindow window(nullptr);
+  tcp_pcb* pcb = tcp_new();
+  if (pcb == nullptr) {
+    stack.drop_port(IPPROTO_TCP, local.port);
+    return Error{ENOBUFS};
+  }
+  auto* endpoint = new TcpEndpoint(stack, flow);
+  endpoint->counted_port_ = true;
+  endpoint->pcb_ = pcb;
+  endpoint->opened_ns_ = stack.now_ns();
+  pcb->rto = pcb->sv = kInitialRtoTicks;
+  endpoint->connecting_ = true;
+  endpoint->options_ = options;
+  pcb->local_ip = to_lwip(local.ip);
+  pcb->local_port = local.port;
+  pcb->netif_idx = netif_get_index(stack.lwip_netif());
+  LwipCallbacks::install(pcb, *endpoint);
+  endpoint->apply_options();
+  stack.tcp().add(*endpoint);
+  endpoint->in_demux_ = true;
+  endpoint->record_ = stack.records().take(IPPROTO_TCP, local, remote, fd);
+  const ip_addr_t to = to_lwip(remote.ip);
+  const err_t error = tcp_connect(pcb, &to, remote.port, LwipCallbacks::connected);
+  if (error != ERR_OK) {
+    tcp_arg(pcb, nullptr);
+    tcp_abort(pcb);
+    endpoint->pcb_ = nullptr;
+    endpoint->disowned_ = true;
+    stack.settle(*endpoint);
+    return Error{to_errno(error)};
+  }
+  stack.counters().tcp_connects.fetch_add(1, std::memory_order_relaxed);
+  stack.settle(*endpoint);
+  return endpoint;
+}
+
+TcpEndpoint* TcpEndpoint::passive(Stack& stack, tcp_pcb* pcb, TcpListener& listener) {
+  const FourTuple flow{{from_lwip(pcb->local_ip), pcb->local_port, 0},
+                       {from_lwip(pcb->remote_ip), pcb->remote_port, 0}};
+  auto* endpoint = new TcpEndpoint(stack, flow);
+  endpoint->pcb_ = pcb;
+  endpoint->opened_ns_ = stack.now_ns();
+  pcb->rto = pcb->sv = kInitialRtoTicks;
+  endpoint->listener_ = &listener;
+  endpoint->options_ = listener.options_;
+  // Cannot fail: the listener holds the port, so this only counts.
+  endpoint->counted_port_ = stack.hold_port(IPPROTO_TCP, flow.local.port).ok();
+  LwipCallbacks::install(pcb, *endpoint);
+  endpoint->apply_options();
+  stack.tcp().add(*endpoint);
+  endpoint->in_demux_ = true;
+  endpoint->record_ = stack.records().take(IPPROTO_TCP, flow.local, flow.remote, -1);
+  return endpoint;
+}
+
+TcpEndpoint::~TcpEndpoint() { drop_unread(); }
+
+void TcpEndpoint::set_owner(EndpointOwner* owner, int fd) {
+  owner_ = owner;
+  if (record_ != nullptr) {
+    record_->inode_fd.store(static_cast<uint32_t>(fd), std::memory_order_relaxed);
+  }
+}
+
+void TcpEndpoint::apply_options() {
+  if (pcb_ == nullptr) return;
+  // Nagle and keepalive are ours (hold_tail(), Stack::keepalive()).
+  tcp_nagle_disable(pcb_);
+  pcb_->ttl = options_.ttl;
+  pcb_->tos = options_.tos;
+}
+
+void TcpEndpoint::set_options(const TcpOptions& options) {
+  const bool push = (options.no_delay && !options_.no_delay) || (!options.cork && options_.cork);
+  options_ = options;
+  apply_options();
+  if (pcb_ == nullptr) return;
+  stack_.enter();
+  if (push && held_ != nullptr) {
+    PcbWindow window(pcb_);
+    send_held();
+  }
+  stack_.keepalive_changed(*this);
+  stack_.settle(*this);
+}
+
+// ---- sending
+
+size_t TcpEndpoint::write(std::span<const iovec> data, size_t skip_bytes, bool more, bool* full) {
+  size_t taken = 0;
+  for (const iovec& piece : data) {
+    if (skip_bytes >= piece.iov_len) {
+      skip_bytes -= piece.iov_len;
+      continue;
+    }
+    const auto* at = static_cast<const uint8_t*>(piece.iov_base) + skip_bytes;
+    size_t left = piece.iov_len - skip_bytes;
+    skip_bytes = 0;
+    const bool last = &piece == &data.back();
+    while (left != 0) {
+      const size_t chunk = std::min({left, size_t{pcb_->snd_buf}, kWriteChunkBytes});
+      // The flag also asks for room behind the bytes, which saves a pbuf for each write to come.
+      const bool follows = more || !last || chunk < left || pcb_->unsent != nullptr;
+      const auto flags =
+          static_cast<u8_t>(TCP_WRITE_FLAG_COPY | (follows ? TCP_WRITE_FLAG_MORE : 0));
+      if (chunk == 0 || tcp_write(pcb_, at, static_cast<u16_t>(chunk), flags) != ERR_OK) {
+        *full = true;
+        return taken;
+      }
+      at += chunk;
+      left -= chunk;
+      taken += chunk;
+    }
+  }
+  return taken;
+}
+
+Result<size_t> TcpEndpoint::send(std::span<const iovec> data, size_t skip_bytes, int flags) {
+  if (error_ != 0) return Error{take_error()};
+  if (shut_write_ || (pcb_ == nullptr && !connecting_)) return Error{EPIPE};
+  if (connecting_) return Error{EAGAIN};
+  stack_.enter();
+  PcbWindow window(pcb_);
+  const bool more = (flags & MSG_MORE) != 0 || options_.cork;
+  bool full = false;
+  quick_acks_ = 0;
+  put_back_held();
+  const size_t taken = write(data, skip_bytes, more, &full);
+  if (!full && (more || !options_.no_delay)) hold_tail(more);
+  tcp_output(pcb_);
+  if (full) want_space_ = true;
+  stack_.settle(*this);
+  if (taken == 0 && total_bytes(data) != 0) return Error{EAGAIN};
+  return taken;
+}
+
+bool TcpEndpoint::short_segment_unacknowledged() const {
+  return short_sent_ && static_cast<int32_t>(pcb_->lastack - short_end_) < 0;
+}
+
+void TcpEndpoint::hold_tail(bool corked) {
+  // A long queue waits for the peer's window, and its tail with it.
+  constexpr int kFarthest = 64;
+  tcp_seg** link = &pcb_->unsent;
+  if (*link == nullptr) return;
+  for (int i = 0; (*link)->next != nullptr; ++i) {
+    if (i == kFarthest) return;
+    link = &(*link)->next;
+  }
+  tcp_seg& tail = **link;
+  const uint32_t options = (pcb_->flags & TF_TIMESTAMP) != 0 ? LWIP_TCP_OPT_LEN_TS_OUT : 0;
+  if (tail.len + options >= pcb_->mss || (TCPH_FLAGS(tail.tcphdr) & TCP_FIN) != 0) return;
+  if (!corked && !short_segment_unacknowledged()) {
+    short_sent_ = true;
+    short_end_ = pcb_->snd_lbb;
+    return;
+  }
+  *link = nullptr;
+  held_ = &tail;
+  held_oversize_ = std::exchange(pcb_->unsent_oversize, u16_t{0});
+  pcb_->snd_queuelen = static_cast<u16_t>(pcb_->snd_queuelen - pbuf_clen(tail.p));
+  if (corked && held_until_ns_ == UINT64_MAX) held_until_ns_ = stack_.now_ns() + kCorkNs;
+}
+
+void TcpEndpoint::put_back_held() {
+  if (held_ == nullptr) return;
+  tcp_seg** link = &pcb_->unsent;
+  while (*link != nullptr) link = &(*link)->next;
+  *link = std::exchange(held_, nullptr);
+  pcb_->unsent_oversize = held_oversize_;
+  pcb_->snd_queuelen = static_cast<u16_t>(pcb_->snd_queuelen + pbuf_clen((*link)->p));
+}
+
+void TcpEndpoint::send_held() {
+  held_until_ns_ = UINT64_MAX;
+  if (held_ == nullptr) return;
+  TCPH_SET_FLAG(held_->tcphdr, TCP_PSH);
+  put_back_held();
+  short_sent_ = true;
+  short_end_ = pcb_->snd_lbb;
+  tcp_output(pcb_);
+}
+
+void TcpEndpoint::send_held_if_allowed() {
+  if (held_ == nullptr || held_until_ns_ != UINT64_MAX || short_segment_unacknowledged()) return;
+  send_held();
+}
+
+void TcpEndpoint::drop_held() {
+  if (held_ != nullptr) tcp_seg_free(std::exchange(held_, nullptr));
+}
+
+// ---- receiving
+
+size_t TcpEndpoint::copy_out(std::span<const iovec> data, size_t skip_bytes, bool consume,
+                             bool discard) {
+  size_t copied = 0;
+  pbuf* from = rx_first_;
+  uint32_t offset = rx_offset_;
+  for (const iovec& piece : data) {
+    if (skip_bytes >= piece.iov_len) {
+      skip_bytes -= piece.iov_len;
+      continue;
+    }
+    auto* to = static_cast<uint8_t*>(piece.iov_base) + skip_bytes;
+    size_t left = piece.iov_len - skip_bytes;
+    skip_bytes = 0;
+    while (left != 0 && from != nullptr) {
+      const size_t part = std::min<size_t>(left, from->len - offset);
+      if (!discard) std::memcpy(to, static_cast<uint8_t*>(from->payload) + offset, part);
+      to += part;
+      left -= part;
+      copied += part;
+      offset += static_cast<uint32_t>(part);
+      if (offset == from->len) {
+        pbuf* next = from->next;
+        if (consume) {
+          from->next = nullptr;
+          pbuf_free(from);
+        }
+        from = next;
+        offset = 0;
+      }
+    }
+    if (from == nullptr) break;
+  }
+  if (consume) {
+    rx_first_ = from;
+    if (from == nullptr) rx_last_ = nullptr;
+    rx_offset_ = offset;
+    rx_bytes_ -= copied;
+  }
+  return copied;
+}
+
+Result<size_t> TcpEndpoint::receive(std::span<const iovec> data, size_t skip_bytes, int flags) {
+  if (rx_bytes_ == 0) {
+    if (error_ != 0) return Error{take_error()};
+    if (peer_finished_ || shut_read_ || (pcb_ == nullptr && !connecting_)) return size_t{0};
+    return Error{EAGAIN};
+  }
+  const bool consume = (flags & MSG_PEEK) == 0;
+  const size_t copied = copy_out(data, skip_bytes, consume, (flags & MSG_TRUNC) != 0);
+  if (!consume || copied == 0) return copied;
+  if (pcb_ != nullptr && pcb_->state != TIME_WAIT) {
+    stack_.enter();
+    PcbWindow window(pcb_);
+    constexpr size_t kMaxStep = 0xffff;
+    for (size_t left = copied; left != 0;) {
+      const size_t step = std::min(left, kMaxStep);
+      tcp_recved(pcb_, static_cast<u16_t>(step));
+      left -= step;
+    }
+  }
+  stack_.settle(*this);
+  return copied;
+}
+
+Result<void> TcpEndpoint::shutdown(int how) {
+  if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR) return Error{EINVAL};
+  if (pcb_ == nullptr || pcb_->state == TIME_WAIT) return Error{ENOTCONN};
+  if (connecting_) {
+    // inet_shutdown() in SYN_SENT disconnects.
+    abort();
+    fail(ECONNRESET);
+    stack_.settle(*this);
+    return {};
+  }
+  if (how != SHUT_WR) shut_read_ = true;
+  if (how != SHUT_RD && !shut_write_) {
+    shut_write_ = true;
+    stack_.enter();
+    PcbWindow window(pcb_);
+    send_held();
+    // ERR_MEM leaves TF_CLOSEPEND set: lwIP's fast timer tries again.
+    tcp_shutdown(pcb_, 0, 1);
+    if (PcbWindow::survivor() == nullptr) pcb_ = nullptr;
+  }
+  event(readiness());
+  stack_.settle(*this);
+  return {};
+}
+
+Readiness TcpEndpoint::readiness() const {
+  // tcp_poll() in net/ipv4/tcp.c.
+  Readiness ready = 0;
+  const bool closed = pcb_ == nullptr;
+  const bool no_more_input = peer_finished_ || shut_read_ || closed;
+  const bool no_more_output = shut_write_ || closed;
+  if (error_ != 0) ready |= EPOLLERR;
+  if (no_more_input && no_more_output) ready |= EPOLLHUP;
+  if (connecting_ && !closed) return ready;
+  if (no_more_input) ready |= kReadable | EPOLLRDHUP;
+  if (rx_bytes_ != 0) ready |= kReadable;
+  if (no_more_output || send_space() != 0) {
+    ready |= kWritable;
+  } else {
+    want_space_ = true;
+  }
+  return ready;
+}
+
+// Zero until a third is free, so that a writer does not wake for every segment
+// (sk_stream_is_writable).
+size_t TcpEndpoint::send_space() const {
+  if (pcb_ == nullptr) return 0;
+  const size_t space = pcb_->snd_buf;  // tcp_sndbuf() ends at 64 KiB
+  const bool queue_room = tcp_sndqueuelen(pcb_) < TCP_SND_QUEUELEN / 3 * 2;
+  return space >= TCP_SND_BUF / 3 && queue_room ? space : 0;
+}
+
+int TcpEndpoint::take_error() { return std::exchange(error_, 0); }
+
+bool TcpEndpoint::connecting() const { return connecting_; }
+
+bool TcpEndpoint::connected() const {
+  return pcb_ != nullptr && !connecting_ && pcb_->state != TIME_WAIT;
+}
+
+size_t TcpEndpoint::unsent_bytes() const {
+  if (pcb_ == nullptr) return 0;
+  return TCP_SND_BUF - pcb_->snd_buf;
+}
+
+uint32_t TcpEndpoint::mss() const { return pcb_ == nullptr ? TCP_MSS : tcp_mss(pcb_); }
+
+SocketState TcpEndpoint::state() const {
+  return pcb_ == nullptr ? SocketState::kClose : to_linux(pcb_->state);
+}
+
+void TcpEndpoint::info(void* out, socklen_t* length) const {
+  constexpr uint32_t kTickUs = TCP_SLOW_INTERVAL * 1000;
+  tcp_info info{};
+  info.tcpi_state = static_cast<uint8_t>(state());
+  info.tcpi_snd_mss = info.tcpi_rcv_mss = info.tcpi_advmss = mss();
+  info.tcpi_pmtu = stack_.port().capabilities().mtu_bytes;
+  info.tcpi_rcv_space = TCP_WND;
+  if (pcb_ != nullptr) {
+    info.tcpi_retransmits = pcb_->nrtx;
+    info.tcpi_rto = static_cast<uint32_t>(pcb_->rto) * kTickUs;
+    info.tcpi_rtt = static_cast<uint32_t>(std::max(pcb_->sa >> 3, 0)) * kTickUs;
+    info.tcpi_rttvar = static_cast<uint32_t>(std::max<int>(pcb_->sv, 0)) * kTickUs / 4;
+    info.tcpi_snd_cwnd = std::max<uint32_t>(1, pcb_->cwnd / std::max<u16_t>(pcb_->mss, 1));
+    info.tcpi_snd_ssthresh = pcb_->ssthresh / std::max<u16_t>(pcb_->mss, 1);
+    info.tcpi_unacked = pcb_->snd_queuelen;
+    info.tcpi_notsent_bytes = static_cast<uint32_t>(unsent_bytes());
+    if (pcb_->flags & TF_TIMESTAMP) info.tcpi_options |= TCPI_OPT_TIMESTAMPS;
+    if (pcb_->flags & TF_SACK) info.tcpi_options |= TCPI_OPT_SACK;
+    if (pcb_->flags & TF_WND_SCALE) {
+      info.tcpi_options |= TCPI_OPT_WSCALE;
+      info.tcpi_snd_wscale = static_cast<uint8_t>(pcb_->snd_scale & 0xfU);
+      info.tcpi_rcv_wscale = static_cast<uint8_t>(pcb_->rcv_scale & 0xfU);
+    }
+  }
+  *length = std::min<socklen_t>(*length, sizeof info);
+  std::memcpy(out, &info, *length);
+}
+
+void TcpEndpoint::arrived(pbuf* data) {
+  // From here on the chain is a plain list: tot_len means nothing any more.
+  while (data != nullptr) {
+    pbuf* next = data->next;
+    data->next = nullptr;
+    if (data->len == 0) {
+      pbuf_free(data);
+    } else {
+      (rx_last_ != nullptr ? rx_last_->next : rx_first_) = data;
+      rx_last_ = data;
+      rx_bytes_ += data->len;
+    }
+    data = next;
+  }
+  event(kReadable);
+}
+
+void TcpEndpoint::peer_finished() {
+  peer_finished_ = true;
+  event(kReadable | EPOLLRDHUP | (shut_write_ ? EPOLLHUP : 0U));
+}
+
+void TcpEndpoint::acknowledged() {
+  if (!want_space_ || send_space() == 0) return;
+  want_space_ = false;
+  event(kWritable);
+}
+
+void TcpEndpoint::established() {
+  connecting_ = false;
+  was_connected_ = true;
+  event(kWritable);
+}
+
+void TcpEndpoint::fail(int error) {
+  connecting_ = false;
+  if (error != 0) error_ = error;
+  if (listener_ != nullptr) listener_->lost(*this);
+  event(kReadable | kWritable | EPOLLHUP | EPOLLRDHUP | (error != 0 ? EPOLLERR : 0U));
+}
+
+// Resets the connection without telling the owner.
+void TcpEndpoint::abort() {
+  if (pcb_ == nullptr) return;
+  stack_.enter();
+  PcbWindow window(pcb_);
+  tcp_arg(pcb_, nullptr);
+  // Where nothing has been agreed on there is nothing to reset (tcp_need_reset()).
+  const bool reset = pcb_->state != SYN_SENT && pcb_->state != LAST_ACK && pcb_->state != CLOSING;
+  tcp_abandon(pcb_, reset ? 1 : 0);
+  pcb_ = nullptr;
+}
+
+void TcpEndpoint::vanish() {
+  if (pcb_ != nullptr) {
+    stack_.enter();
+    PcbWindow window(pcb_);
+    tcp_arg(pcb_, nullptr);
+    tcp_abandon(pcb_, 0);
+    pcb_ = nullptr;
+  }
+  owner_ = nullptr;
+  listener_ = nullptr;
+  disowned_ = true;
+  stack_.settle(*this);
+}
+
+void TcpEndpoint::drop_unread() {
+  while (rx_first_ != nullptr) {
+    pbuf* next = rx_first_->next;
+    rx_first_->next = nullptr;
+    pbuf_free(rx_first_);
+    rx_first_ = next;
+  }
+  rx_last_ = nullptr;
+  rx_bytes_ = 0;
+  rx_offset_ = 0;
+}
+
+void TcpEndpoint::disown(Fd kernel_socket) {
+  owner_ = nullptr;
+  listener_ = nullptr;
+  disowned_ = true;
+  const bool finished = pcb_ == nullptr || pcb_->state == TIME_WAIT;
+  if (!finished && (rx_bytes_ != 0 || options_.linger_s == 0 || connecting_)) {
+    // tcp_close() in net/ipv4/tcp.c: a FIN would say that all was read.
+    abort();
+  } else if (!finished) {
+    kernel_socket_ = std::move(kernel_socket);
+    stack_.enter();
+    PcbWindow window(pcb_);
+    send_held();
+    // Everything was read: lwIP must not take a window that is still to be announced for unread
+    // data.
+    pcb_->rcv_wnd = TCP_WND_MAX(pcb_);
+    tcp_close(pcb_);
+    if (PcbWindow::survivor() == nullptr) pcb_ = nullptr;
+  } else if (pcb_ != nullptr) {
+    kernel_socket_ = std::move(kernel_socket);
+  }
+  drop_unread();
+  stack_.settle(*this);
+}
+
+void TcpEndpoint::event(Readiness events) {
+  if (owner_ != nullptr) owner_->endpoint_event(events);
+}
+
+void TcpEndpoint::publish() {
+  if (record_ == nullptr) return;
+  constexpr auto relaxed = std::memory_order_relaxed;
+  record_->state.store(static_cast<uint8_t>(state()), relaxed);
+  record_->rx_queue_bytes.store(static_cast<uint32_t>(rx_bytes_), relaxed);
+  record_->tx_queue_bytes.store(static_cast<uint32_t>(unsent_bytes()), relaxed);
+  if (pcb_ == nullptr) return;
+  record_->snd_nxt.store(pcb_->snd_nxt, relaxed);
+  record_->rcv_nxt.store(pcb_->rcv_nxt, relaxed);
+  record_->rtt_us.store(
+      static_cast<uint32_t>(std::max(pcb_->sa >> 3, 0)) * TCP_SLOW_INTERVAL * 1000, relaxed);
+}
+
+Result<TcpListener*> TcpListener::open(Stack& stack, const SocketAddress& local, int backlog,
+                                       EndpointOwner& owner, int fd) {
+  auto held = stack.hold_port(IPPROTO_TCP, local.port);
+  if (!held) return Error{held.error()};
+  stack.enter();
+  PcbWindow window(nullptr);
+  tcp_pcb* pcb = tcp_new();
+  tcp_pcb* listening = nullptr;
+  if (pcb != nullptr) {
+    // Our demultiplexer has already looked at the address.
+    pcb->local_ip = *IP_ANY_TYPE;
+    pcb->local_port = local.port;
+    pcb->netif_idx = netif_get_index(stack.lwip_netif());
+    listening = tcp_listen(pcb);
+  }
+  if (listening == nullptr) {
+    if (pcb != nullptr) tcp_abort(pcb);
+    stack.drop_port(IPPROTO_TCP, local.port);
+    return Error{ENOBUFS};
+  }
+  auto* listener = new TcpListener(stack, local, owner);
+  listener->pcb_ = reinterpret_cast<tcp_pcb_listen*>(listening);
+  tcp_accept(listening, LwipCallbacks::accepted);
+  listener->set_backlog(backlog);
+  stack.tcp().add(*listener);
+  listener->record_ = stack.records().take(
+      IPPROTO_TCP, local, SocketAddress{IpAddress::any(local.ip.family()), 0, 0}, fd);
+  listener->publish();
+  return listener;
+}
+
+void TcpListener::close() {
+  stack_.tcp().remove(*this);
+  std::vector<TcpEndpoint*> orphans(ready_.begin(), ready_.end());
+  orphans.insert(orphans.end(), embryonic_.begin(), embryonic_.end());
+  ready_.clear();
+  embryonic_.clear();
+  for (TcpEndpoint* endpoint : orphans) {
+    endpoint->abort();
+    endpoint->disown(Fd());
+  }
+  {
+    stack_.enter();
+    PcbWindow window(nullptr, pcb_);
+    tcp_close(reinterpret_cast<tcp_pcb*>(pcb_));
+  }
+  stack_.isolate_connections(local_.port);
+  stack_.drop_port(IPPROTO_TCP, local_.port);
+  stack_.records().give_back(record_);
+  delete this;
+}
+
+void TcpListener::set_backlog(int backlog) {
+  backlog_ = backlog < 0 ? SIZE_MAX / 2 : static_cast<size_t>(backlog);
+  publish();
+}
+
+TcpEndpoint* TcpListener::take() {
+  if (ready_.empty()) return nullptr;
+  TcpEndpoint* endpoint = ready_.front();
+  ready_.pop_front();
+  endpoint->listener_ = nullptr;
+  publish();
+  return endpoint;
+}
+
+void TcpListener::became_ready(TcpEndpoint& endpoint) {
+  std::erase(embryonic_, &endpoint);
+  ready_.push_back(&endpoint);
+  publish();
+  owner_.endpoint_event(kReadable);
+}
+
+// A connection died before anybody accepted it. One that was established stays in the queue, as in
+// Linux: accept() returns it and the first read tells the error.
+void TcpListener::lost(TcpEndpoint& endpoint) {
+  if (std::erase(embryonic_, &endpoint) == 0) return;
+  endpoint.listener_ = nullptr;
+  endpoint.disowned_ = true;
+}
+
+void TcpListener::drop_oldest() {
+  TcpEndpoint* oldest = embryonic_.front();
+  lost(*oldest);
+  oldest->vanish();
+}
+
+void TcpListener::publish() {
+  if (record_ == nullptr) return;
+  constexpr auto relaxed = std::memory_order_relaxed;
+  record_->state.store(static_cast<uint8_t>(SocketState::kListen), relaxed);
+  record_->rx_queue_bytes.store(static_cast<uint32_t>(ready_.size()), relaxed);
+  record_->tx_queue_bytes.store(static_cast<uint32_t>(std::min<size_t>(backlog_, UINT32_MAX)),
+                                relaxed);
+}
+
+}  // namespace underpass

@@ -1,0 +1,185 @@
+// tcp_endpoint.h - one TCP connection of the stack
+//
+// Lives as long as it has an owner (a SocketFile or a listener's queue) or a pcb (lwIP still has
+// data, a FIN or TIME_WAIT to see through). Every method needs the stack mutex and none blocks;
+// errors are Linux's.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstdint>
+#include <span>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "stack/demux.h"
+#include "stack/loss_recovery.h"
+#include "stack/readiness.h"
+#include "stack/stack.h"
+#include "stack/timer_wheel.h"
+
+struct pbuf;
+struct tcp_pcb;
+struct tcp_seg;
+
+namespace underpass {
+
+class TcpListener;
+
+// Told when something happens that poll(2) would report.
+class EndpointOwner {
+ public:
+  virtual ~EndpointOwner() = default;
+  virtual void endpoint_event(Readiness events) UP_REQUIRES(stack_mutex) = 0;
+};
+
+struct TcpOptions {
+  bool no_delay = false;
+  bool keep_alive = false;
+  bool cork = false;
+  uint32_t keep_idle_ms = 7'200'000;  // tcp(7): tcp_keepalive_time
+  uint32_t keep_interval_ms = 75'000;
+  uint32_t keep_count = 9;
+  uint8_t ttl = 64;
+  uint8_t tos = 0;
+  // SO_LINGER: -1 off, else seconds.
+  int linger_s = -1;
+};
+
+// How Stack finds the connection that a timer belongs to.
+struct EndpointTimer : WheelTimer {
+  TcpEndpoint* endpoint = nullptr;
+};
+
+class TcpEndpoint {
+ public:
+  // Sends a SYN. `local.port` is already bound in the kernel. EADDRNOTAVAIL: the 4-tuple is in use.
+  // EADDRINUSE: the port is another process's.
+  static Result<TcpEndpoint*> connect(Stack& stack, const SocketAddress& local,
+                                      const SocketAddress& remote, const TcpOptions& options,
+                                      int fd) UP_REQUIRES(stack_mutex);
+  // For a pcb that lwIP has just made from a SYN.
+  static TcpEndpoint* passive(Stack& stack, tcp_pcb* pcb, TcpListener& listener)
+      UP_REQUIRES(stack_mutex);
+
+  // Gives up ownership: FIN after what is queued; RST where data is unread or linger is 0 (RFC
+  // 2525 2.17). `kernel_socket` keeps the port reserved as long as the connection needs it; it may
+  // be invalid.
+  void disown(Fd kernel_socket) UP_REQUIRES(stack_mutex);
+  void set_owner(EndpointOwner* owner, int fd) UP_REQUIRES(stack_mutex);
+
+  // Bytes taken, at least one unless all of `data` is empty. EAGAIN: connecting, or the send buffer
+  // is full. EPIPE, or the pending error, afterwards.
+  Result<size_t> send(std::span<const iovec> data, size_t skip_bytes, int flags)
+      UP_REQUIRES(stack_mutex);
+  // 0: end of stream. EAGAIN: nothing yet. MSG_PEEK and MSG_TRUNC as in tcp(7).
+  Result<size_t> receive(std::span<const iovec> data, size_t skip_bytes, int flags)
+      UP_REQUIRES(stack_mutex);
+  // ENOTCONN: not connected (any more).
+  Result<void> shutdown(int how) UP_REQUIRES(stack_mutex);
+  Readiness readiness() const UP_REQUIRES(stack_mutex);
+  void set_options(const TcpOptions& options) UP_REQUIRES(stack_mutex);
+  const TcpOptions& options() const { return options_; }
+
+  // The pending error, once (SO_ERROR).
+  int take_error() UP_REQUIRES(stack_mutex);
+  int peek_error() const { return error_; }
+  bool connecting() const UP_REQUIRES(stack_mutex);
+  // Synchronised, and not yet closed in both directions.
+  bool connected() const UP_REQUIRES(stack_mutex);
+  bool gone() const { return pcb_ == nullptr; }
+  size_t unread_bytes() const { return rx_bytes_; }
+  size_t unsent_bytes() const UP_REQUIRES(stack_mutex);
+  const FourTuple& flow() const { return flow_; }
+  // As struct tcp_info's tcpi_state and so on; `length` bytes at most are written, the rest is cut.
+  void info(void* out, socklen_t* length) const UP_REQUIRES(stack_mutex);
+  uint32_t mss() const UP_REQUIRES(stack_mutex);
+  SocketState state() const UP_REQUIRES(stack_mutex);
+
+  // For TcpDemux.
+  TcpEndpoint* demux_next = nullptr;
+
+ private:
+  friend class Stack;
+  friend class TcpListener;
+  friend struct LwipCallbacks;
+
+  TcpEndpoint(Stack& stack, const FourTuple& flow);
+  ~TcpEndpoint();
+  TcpEndpoint(const TcpEndpoint&) = delete;
+  TcpEndpoint& operator=(const TcpEndpoint&) = delete;
+
+  void apply_options() UP_REQUIRES(stack_mutex);
+  void arrived(pbuf* data) UP_REQUIRES(stack_mutex);
+  void peer_finished() UP_REQUIRES(stack_mutex);
+  void acknowledged() UP_REQUIRES(stack_mutex);
+  void established() UP_REQUIRES(stack_mutex);
+  void fail(int error) UP_REQUIRES(stack_mutex);
+  void abort() UP_REQUIRES(stack_mutex);
+  // Deletes itself, and tells nobody.
+  void vanish() UP_REQUIRES(stack_mutex);
+  void event(Readiness events) UP_REQUIRES(stack_mutex);
+  void publish() UP_REQUIRES(stack_mutex);
+  void drop_unread() UP_REQUIRES(stack_mutex);
+  size_t copy_out(std::span<const iovec> data, size_t skip_bytes, bool consume, bool discard)
+      UP_REQUIRES(stack_mutex);
+  size_t send_space() const UP_REQUIRES(stack_mutex);
+  // The last, short segment may have to wait for company: for an acknowledgement (Nagle, in
+  // Minshall's form as in Linux) or for the cork to be drawn. It is then taken off lwIP's list.
+  void hold_tail(bool corked) UP_REQUIRES(stack_mutex);
+  void put_back_held() UP_REQUIRES(stack_mutex);
+  void send_held() UP_REQUIRES(stack_mutex);
+  void send_held_if_allowed() UP_REQUIRES(stack_mutex);
+  void drop_held();
+  bool short_segment_unacknowledged() const;
+  size_t write(std::span<const iovec> data, size_t skip_bytes, bool more, bool* full)
+      UP_REQUIRES(stack_mutex);
+
+  Stack& stack_;
+  FourTuple flow_;
+  tcp_pcb* pcb_ = nullptr;
+  EndpointOwner* owner_ = nullptr;
+  TcpListener* listener_ = nullptr;  // while embryonic or waiting to be accepted
+  TcpOptions options_;
+  pbuf* rx_first_ = nullptr;
+  pbuf* rx_last_ = nullptr;
+  uint32_t rx_offset_ = 0;  // consumed bytes of rx_first_
+  size_t rx_bytes_ = 0;
+  int error_ = 0;
+  bool connecting_ = false;
+  bool was_connected_ = false;
+  bool peer_finished_ = false;
+  bool shut_read_ = false;
+  bool shut_write_ = false;
+  bool disowned_ = false;
+  mutable bool want_space_ = false;  // somebody found the send buffer full: tell when there is room
+  // Bookkeeping of Stack.
+  EndpointTimer timer_;
+  LossRecovery recovery_;
+  size_t keepalive_index_ = SIZE_MAX;
+  uint64_t opened_ns_ = 0;
+  uint64_t rto_started_ns_ = 0;
+  uint64_t first_timeout_ns_ = 0;
+  uint64_t window_probe_due_ns_ = 0;
+  uint64_t answered_ns_ = 0;  // the last segment that was out of place
+  uint32_t timeouts_ = 0;     // in a row
+  uint32_t window_probes_ = 0;
+  uint32_t out_of_order_ = 0;  // segments since there was a gap
+  uint8_t retransmits_before_ = 0;
+  uint8_t quick_acks_ = 8;  // until the program answers: every segment is acknowledged at once
+  bool syn_was_resent_ = false;
+  tcp_seg* held_ = nullptr;
+  uint16_t held_oversize_ = 0;
+  uint64_t held_until_ns_ = UINT64_MAX;
+  uint32_t short_end_ = 0;  // of the last short segment that was sent
+  bool short_sent_ = false;
+  bool counted_port_ = false;
+  bool exact_flow_ = false;
+  bool window_opened_ = false;
+  bool in_demux_ = false;
+  size_t time_wait_index_ = SIZE_MAX;
+  SocketRecord* record_ = nullptr;
+  Fd kernel_socket_;
+};
+
+}  // namespace underpass

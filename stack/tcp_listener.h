@@ -1,0 +1,63 @@
+// tcp_listener.h - the stack's half of a listening socket
+#pragma once
+
+#include <deque>
+
+#include "base/result.h"
+#include "stack/stack.h"
+#include "stack/tcp_endpoint.h"
+
+struct tcp_pcb_listen;
+
+namespace underpass {
+
+// Needs the stack mutex throughout.
+class TcpListener {
+ public:
+  // Claims the port. EADDRINUSE: another process's stack has it.
+  static Result<TcpListener*> open(Stack& stack, const SocketAddress& local, int backlog,
+                                   EndpointOwner& owner, int fd) UP_REQUIRES(stack_mutex);
+  // Connections that nobody has accepted are reset, as the kernel does.
+  void close() UP_REQUIRES(stack_mutex);
+
+  const SocketAddress& local() const { return local_; }
+  void set_backlog(int backlog) UP_REQUIRES(stack_mutex);
+  bool ready() const { return !ready_.empty(); }
+  // The oldest established connection; null when there is none.
+  TcpEndpoint* take() UP_REQUIRES(stack_mutex);
+  // What accepted connections inherit (man 7 socket, tcp): TCP_NODELAY, SO_KEEPALIVE, SO_LINGER,
+  // ...
+  void set_options(const TcpOptions& options) { options_ = options; }
+
+ private:
+  friend class Stack;
+  friend class TcpEndpoint;
+  friend struct LwipCallbacks;
+
+  TcpListener(Stack& stack, const SocketAddress& local, EndpointOwner& owner)
+      : stack_(stack), local_(local), owner_(owner) {}
+  ~TcpListener() = default;
+
+  // Linux queues one more than the backlog says (sk_acceptq_is_full).
+  bool full() const { return ready_.size() > backlog_; }
+  bool crowded() const { return embryonic_.size() > backlog_ + ready_.size() + kEmbryonicSlack; }
+  void became_ready(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
+  void lost(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
+  // Forgets the oldest that has not completed its handshake, without a word to its peer.
+  void drop_oldest() UP_REQUIRES(stack_mutex);
+  void publish() UP_REQUIRES(stack_mutex);
+
+  static constexpr size_t kEmbryonicSlack = 128;
+
+  Stack& stack_;
+  SocketAddress local_;
+  EndpointOwner& owner_;
+  tcp_pcb_listen* pcb_ = nullptr;
+  size_t backlog_ = 0;
+  TcpOptions options_;
+  std::deque<TcpEndpoint*> ready_;
+  std::vector<TcpEndpoint*> embryonic_;
+  SocketRecord* record_ = nullptr;
+};
+
+}  // namespace underpass

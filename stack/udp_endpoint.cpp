@@ -1,0 +1,96 @@
+// udp_endpoint.cpp - a queue of datagrams
+#include "stack/udp_endpoint.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "stack/lwip_port/lwip.h"
+
+namespace underpass {
+
+namespace {
+// What a queued datagram costs beside its bytes; Linux counts the sk_buff in (skb->truesize).
+constexpr size_t kDatagramOverheadBytes = 256;
+constexpr Readiness kReadable = EPOLLIN | EPOLLRDNORM;
+}  // namespace
+
+Result<UdpEndpoint*> UdpEndpoint::open(Stack& stack, const SocketAddress& local,
+                                       EndpointOwner& owner, int fd) {
+  auto held = stack.hold_port(IPPROTO_UDP, local.port);
+  if (!held) return Error{held.error()};
+  auto* endpoint = new UdpEndpoint(stack, local, owner);
+  endpoint->remote_ = {IpAddress::any(local.ip.family()), 0, 0};
+  stack.udp().add(*endpoint);
+  endpoint->record_ = stack.records().take(IPPROTO_UDP, local, endpoint->remote_, fd);
+  return endpoint;
+}
+
+void UdpEndpoint::close() {
+  for (const Datagram& datagram : queue_) pbuf_free(datagram.data);
+  stack_.udp().remove(*this);
+  stack_.drop_port(IPPROTO_UDP, local_.port);
+  stack_.records().give_back(record_);
+  Stack& stack = stack_;
+  delete this;
+  stack.flush();  // the frames of the queue go back to the fill ring
+}
+
+void UdpEndpoint::set_remote(const SocketAddress& remote) {
+  remote_ = remote;
+  if (record_ == nullptr) return;
+  Records::set_remote(*record_, remote);
+  publish();
+}
+
+void UdpEndpoint::set_local_ip(const IpAddress& ip) { local_.ip = ip; }
+
+int UdpEndpoint::score(const SocketAddress& local, const SocketAddress& remote) const {
+  int score = 1;
+  if (!local_.ip.is_any()) {
+    if (local_.ip != local.ip) return 0;
+    score += 1;
+  }
+  if (remote_.port != 0) {
+    if (remote_.port != remote.port || remote_.ip != remote.ip) return 0;
+    score += 2;
+  }
+  return score;
+}
+
+void UdpEndpoint::deliver(const Datagram& datagram) {
+  queue_.push_back(datagram);
+  queued_bytes_ += datagram.bytes + kDatagramOverheadBytes;
+  publish();
+  owner_.endpoint_event(kReadable);
+}
+
+Result<Datagram> UdpEndpoint::receive(std::span<const iovec> out, bool peek, size_t* copied) {
+  if (queue_.empty()) return Error{EAGAIN};
+  const Datagram datagram = queue_.front();
+  const auto* from = static_cast<const uint8_t*>(datagram.data->payload);
+  size_t left = datagram.bytes;
+  for (const iovec& piece : out) {
+    const size_t part = std::min(left, piece.iov_len);
+    if (part != 0) std::memcpy(piece.iov_base, from, part);
+    from += part;
+    left -= part;
+  }
+  *copied = datagram.bytes - left;
+  if (!peek) {
+    queue_.pop_front();
+    queued_bytes_ -= datagram.bytes + kDatagramOverheadBytes;
+    pbuf_free(datagram.data);
+    publish();
+  }
+  return datagram;
+}
+
+void UdpEndpoint::publish() {
+  if (record_ == nullptr) return;
+  const SocketState state = remote_.port != 0 ? SocketState::kEstablished : SocketState::kClose;
+  record_->state.store(static_cast<uint8_t>(state), std::memory_order_relaxed);
+  record_->rx_queue_bytes.store(static_cast<uint32_t>(queued_bytes_), std::memory_order_relaxed);
+}
+
+}  // namespace underpass

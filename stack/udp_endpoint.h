@@ -1,0 +1,72 @@
+// udp_endpoint.h - the stack's half of a UDP socket
+#pragma once
+
+#include <sys/uio.h>
+
+#include <deque>
+#include <span>
+
+#include "base/result.h"
+#include "stack/stack.h"
+#include "stack/tcp_endpoint.h"
+
+namespace underpass {
+
+// What a received datagram came with. The bytes are in `data`, behind the UDP header.
+struct Datagram {
+  pbuf* data;
+  SocketAddress from;
+  IpAddress to;
+  uint32_t bytes;
+  uint8_t ttl;
+  uint8_t tos;
+  uint64_t arrived_ns;  // CLOCK_REALTIME, for SO_TIMESTAMP
+};
+
+// Needs the stack mutex throughout; none of it blocks.
+class UdpEndpoint {
+ public:
+  // Claims the port. EADDRINUSE: another process's stack has it.
+  static Result<UdpEndpoint*> open(Stack& stack, const SocketAddress& local, EndpointOwner& owner,
+                                   int fd) UP_REQUIRES(stack_mutex);
+  void close() UP_REQUIRES(stack_mutex);
+
+  // A wildcard with port 0 disconnects.
+  void set_remote(const SocketAddress& remote) UP_REQUIRES(stack_mutex);
+  void set_local_ip(const IpAddress& ip) UP_REQUIRES(stack_mutex);
+  const SocketAddress& local() const { return local_; }
+  const SocketAddress& remote() const { return remote_; }
+
+  bool readable() const { return !queue_.empty(); }
+  // Bytes of the first datagram; 0 when there is none (FIONREAD).
+  uint32_t next_bytes() const { return queue_.empty() ? 0 : queue_.front().bytes; }
+  // EAGAIN: none there. Copies what fits; the datagram goes unless `peek`.
+  Result<Datagram> receive(std::span<const iovec> out, bool peek, size_t* copied)
+      UP_REQUIRES(stack_mutex);
+  void set_receive_buffer(size_t bytes) { limit_bytes_ = bytes; }
+  void set_record_timestamps(bool on) { timestamps_ = on; }
+
+  // 0: not for this socket; the higher the better. As compute_score() in net/ipv4/udp.c.
+  int score(const SocketAddress& local, const SocketAddress& remote) const;
+  void deliver(const Datagram& datagram) UP_REQUIRES(stack_mutex);
+  bool wants_timestamps() const { return timestamps_; }
+  bool has_room() const { return queued_bytes_ < limit_bytes_; }
+
+ private:
+  UdpEndpoint(Stack& stack, const SocketAddress& local, EndpointOwner& owner)
+      : stack_(stack), local_(local), owner_(owner) {}
+  ~UdpEndpoint() = default;
+  void publish() UP_REQUIRES(stack_mutex);
+
+  Stack& stack_;
+  SocketAddress local_;
+  SocketAddress remote_;
+  EndpointOwner& owner_;
+  std::deque<Datagram> queue_;
+  size_t queued_bytes_ = 0;
+  size_t limit_bytes_ = 212992;  // net.core.rmem_default
+  bool timestamps_ = false;
+  SocketRecord* record_ = nullptr;
+};
+
+}  // namespace underpass

@@ -1,0 +1,246 @@
+// waiter.cpp - spin on the rings, then sleep in one ppoll(2)
+#include "stack/waiter.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <vector>
+
+#include "stack/clock.h"
+#include "stack/process.h"
+
+namespace underpass {
+
+namespace {
+
+// While spinning, the program's kernel descriptors are asked this often: a system call each.
+constexpr uint64_t kKernelPollNs = 20 * kNsPerUs;
+// Pauses with the lock free, so that another thread gets it.
+constexpr int kPausesUnlocked = 4;
+
+SleepCall sleep_call = nullptr;
+
+// A cancelled thread unwinds through this and what stands above it, so the lock is back in every
+// destructor.
+class Unlocked {
+ public:
+  Unlocked() UP_NO_THREAD_SAFETY { stack_mutex.unlock(); }
+  ~Unlocked() UP_NO_THREAD_SAFETY { stack_mutex.lock(); }
+  Unlocked(const Unlocked&) = delete;
+  Unlocked& operator=(const Unlocked&) = delete;
+};
+
+class WaitingThread {
+ public:
+  WaitingThread() UP_NO_THREAD_SAFETY { Process::instance().enter_wait(); }
+  ~WaitingThread() UP_NO_THREAD_SAFETY { Process::instance().leave_wait(); }
+  WaitingThread(const WaitingThread&) = delete;
+  WaitingThread& operator=(const WaitingThread&) = delete;
+};
+
+class LentEventFd {
+ public:
+  explicit LentEventFd(int& fd) UP_NO_THREAD_SAFETY : fd_(fd) {
+    fd_ = Process::instance().take_event_fd();
+  }
+  ~LentEventFd() UP_NO_THREAD_SAFETY {
+    Process::instance().give_back_event_fd(fd_);
+    fd_ = -1;
+  }
+  LentEventFd(const LentEventFd&) = delete;
+  LentEventFd& operator=(const LentEventFd&) = delete;
+
+ private:
+  int& fd_;
+};
+
+// The program's descriptors and ours in one array: on the stack unless there are many.
+class PollArray {
+ public:
+  explicit PollArray(std::span<pollfd> program) {
+    if (program.size() + kOwn > kInline) heap_.resize(program.size() + kOwn);
+    at_ = heap_.empty() ? inline_ : heap_.data();
+    for (const pollfd& fd : program) at_[count_++] = fd;
+  }
+  void add(int fd) {
+    if (fd >= 0) at_[count_++] = {fd, POLLIN, 0};
+  }
+  pollfd* data() { return at_; }
+  size_t size() const { return count_; }
+
+ private:
+  static constexpr size_t kOwn = kMaxQueues + 2;
+  static constexpr size_t kInline = 64;
+  pollfd inline_[kInline];
+  std::vector<pollfd> heap_;
+  pollfd* at_ = nullptr;
+  size_t count_ = 0;
+};
+
+class AsleepThread {
+ public:
+  explicit AsleepThread(Waiter& waiter) UP_NO_THREAD_SAFETY : waiter_(waiter) {
+    Process::instance().enter_sleep(waiter_);
+  }
+  ~AsleepThread() UP_NO_THREAD_SAFETY { Process::instance().leave_sleep(waiter_); }
+  AsleepThread(const AsleepThread&) = delete;
+  AsleepThread& operator=(const AsleepThread&) = delete;
+
+ private:
+  Waiter& waiter_;
+};
+
+// As ppoll(2): -errno on failure.
+int sleep_in_kernel(std::span<pollfd> fds, const timespec* limit, const sigset_t* mask) {
+  const Unlocked unlocked;
+  if (sleep_call == nullptr) {
+    timespec copy = limit == nullptr ? timespec{} : *limit;
+    return sys::ppoll(fds.data(), fds.size(), limit == nullptr ? nullptr : &copy, mask);
+  }
+  const int saved = errno;
+  const int ready = sleep_call(fds.data(), fds.size(), limit, mask);
+  const int result = ready < 0 ? -errno : ready;
+  errno = saved;
+  return result;
+}
+
+timespec to_timespec(uint64_t ns) {
+  return {static_cast<time_t>(ns / kNsPerS), static_cast<long>(ns % kNsPerS)};
+}
+
+bool poll_kernel_now(std::span<pollfd> fds) {
+  timespec zero{};
+  return !fds.empty() && sys::ppoll(fds.data(), fds.size(), &zero, nullptr) > 0;
+}
+
+}  // namespace
+
+Deadline Deadline::in_ns(uint64_t duration_ns) {
+  const uint64_t now = monotonic_ns();
+  return {duration_ns > UINT64_MAX - now ? UINT64_MAX : now + duration_ns};
+}
+
+bool Deadline::passed() const { return at_ns != UINT64_MAX && monotonic_ns() >= at_ns; }
+
+void drive_stack() {
+  Stack* stack = Process::instance().stack();
+  if (stack != nullptr) stack->drive(monotonic_ns());
+}
+
+void set_sleep_call(SleepCall call) { sleep_call = call; }
+
+void Waiter::nudge() {
+  const uint64_t one = 1;
+  if (asleep_) sys::write(event_fd_, &one, sizeof one);
+}
+
+void Waiter::wake() {
+  notified_ = true;
+  if (!asleep_) return;
+  asleep_ = false;  // one write is enough
+  const uint64_t one = 1;
+  sys::write(event_fd_, &one, sizeof one);
+}
+
+Waiter::Woke Waiter::wait(std::span<pollfd> kernel_fds, Deadline deadline, const sigset_t* mask) {
+  const WaitingThread waiting;
+  Woke woke{};
+  if (!spin(kernel_fds, deadline, woke)) woke = sleep(kernel_fds, deadline, mask);
+  if (woke == Woke::kNotified) notified_ = false;
+  return woke;
+}
+
+bool Waiter::spin(std::span<pollfd> kernel_fds, Deadline deadline, Woke& woke) {
+  Process& process = Process::instance();
+  Stack* stack = process.stack();
+  if (notified_) {
+    woke = Woke::kNotified;
+    return true;
+  }
+  if (stack == nullptr) return false;
+  const uint64_t start = monotonic_ns();
+  stack->drive(start);
+  if (notified_) {
+    woke = Woke::kNotified;
+    return true;
+  }
+  const uint64_t budget = process.spin().budget_ns();
+  if (budget == 0) return false;
+  uint64_t kernel_polled = start;
+  for (uint64_t now = start; now - start < budget; now = monotonic_ns()) {
+    if (now >= deadline.at_ns) {
+      woke = Woke::kTimeout;
+      return true;
+    }
+    if (now - kernel_polled >= kKernelPollNs) {
+      kernel_polled = now;
+      if (poll_kernel_now(kernel_fds)) {
+        woke = Woke::kKernel;
+        return true;
+      }
+    }
+    stack->drive(now);
+    if (notified_) {
+      process.spin().found();
+      stack->counters().spins.fetch_add(1, std::memory_order_relaxed);
+      woke = Woke::kNotified;
+      return true;
+    }
+    stack_mutex.unlock();
+    for (int i = 0; i < kPausesUnlocked; ++i) __builtin_ia32_pause();
+    stack_mutex.lock();
+    if (notified_) {
+      woke = Woke::kNotified;
+      return true;
+    }
+  }
+  process.spin().missed();
+  return false;
+}
+
+Waiter::Woke Waiter::sleep(std::span<pollfd> kernel_fds, Deadline deadline, const sigset_t* mask) {
+  Process& process = Process::instance();
+  PollArray fds(kernel_fds);
+  const LentEventFd lent(event_fd_);
+  fds.add(event_fd_);
+  const size_t without_rings = fds.size();
+  if (Attachment* const attachment = process.attachment()) {
+    for (int fd : attachment->port().poll_fds()) fds.add(fd);
+    if (attachment->broker_alive()) fds.add(attachment->notify_fd());
+  }
+  const bool had_broker = process.attachment() != nullptr && process.attachment()->broker_alive();
+  const AsleepThread asleep(*this);
+  for (;;) {
+    Stack* stack = process.stack();
+    const bool on_rings = process.sleeps_on_rings(*this);
+    uint64_t due = deadline.at_ns;
+    if (on_rings && stack != nullptr) due = std::min(due, stack->next_deadline_ns());
+    timespec limit{};
+    if (due != UINT64_MAX) {
+      const uint64_t now = monotonic_ns();
+      limit = to_timespec(due > now ? due - now : 0);
+    }
+    if (stack != nullptr) stack->counters().sleeps.fetch_add(1, std::memory_order_relaxed);
+    asleep_ = true;
+    const int ready = sleep_in_kernel({fds.data(), on_rings ? fds.size() : without_rings},
+                                      due == UINT64_MAX ? nullptr : &limit, mask);
+    asleep_ = false;
+    if (on_rings && process.attachment() != nullptr) process.attachment()->drain_notify();
+    // The descriptor of a broker that has gone is readable for ever. ppoll(2) passes over a
+    // negative one.
+    if (had_broker && !process.attachment()->broker_alive()) fds.data()[fds.size() - 1].fd = -1;
+    if (stack != nullptr) stack->drive(monotonic_ns());
+    bool kernel_ready = false;
+    for (size_t i = 0; i < kernel_fds.size(); ++i) {
+      kernel_fds[i].revents = ready > 0 ? fds.data()[i].revents : short{0};
+      kernel_ready = kernel_ready || kernel_fds[i].revents != 0;
+    }
+    if (notified_) return Woke::kNotified;
+    if (kernel_ready) return Woke::kKernel;
+    if (ready == -EINTR) return Woke::kSignal;
+    if (monotonic_ns() >= deadline.at_ns) return Woke::kTimeout;
+    uint64_t nudges = 0;
+    sys::read(event_fd_, &nudges, sizeof nudges);
+  }
+}
+
+}  // namespace underpass

@@ -1,0 +1,255 @@
+// tcp_connect_test.cpp - opening connections, and what may come instead
+#include <criterion/criterion.h>
+#include <netinet/tcp.h>
+
+#include <cerrno>
+
+#include "tests/support/raw_peer.h"
+
+using namespace underpass;
+using namespace underpass::test;
+
+namespace {
+
+constexpr uint64_t kSecond = 1'000'000'000;
+
+// Offsets in whole seconds at which the host sent a SYN, until it gives up or `limit_s` is over.
+std::vector<uint64_t> syn_seconds(RawPeer& peer, uint64_t limit_s) {
+  const uint64_t start = VirtualClock::now_ns;
+  std::vector<uint64_t> seconds;
+  for (uint64_t s = 0; s <= limit_s * 10; ++s) {
+    for (const Segment& segment : peer.take()) {
+      if (segment.has(kSyn)) seconds.push_back((segment.arrived_ns - start) / kSecond);
+    }
+    peer.wait(kSecond / 10);
+  }
+  return seconds;
+}
+
+}  // namespace
+
+TestSuite(tcp_connect);
+
+Test(tcp_connect, a_listener_on_the_other_side_accepts) {
+  Network network;
+  Connection connection = establish(network);
+  cr_assert(connection.server != nullptr);
+  cr_expect(connection.client->connected());
+  cr_expect_eq(connection.client->state(), SocketState::kEstablished);
+  cr_expect_eq(connection.server->state(), SocketState::kEstablished);
+  cr_expect(network.a.client_events.seen & EPOLLOUT);
+  cr_expect(network.b.listener_events.seen & EPOLLIN);
+  cr_expect_eq(connection.client->flow().local.port, connection.server->flow().remote.port);
+}
+
+Test(tcp_connect, the_syn_offers_what_linux_offers) {
+  RawPeer peer;
+  cr_assert(peer.host.try_connect(peer.host, 1, 1).ok());
+  peer.take();
+  auto made = TcpEndpoint::connect(peer.host.stack(), {ip("10.0.0.1"), 5000, 0},
+                                   {ip("10.0.0.2"), 80, 0}, {}, 4);
+  cr_assert(made.ok());
+  const Segment syn = peer.take_one();
+  cr_expect_eq(syn.flags, kSyn);
+  cr_expect_eq(syn.option(TCPOPT_MAXSEG), (Bytes{1460 >> 8, 1460 & 0xff}));
+  cr_expect_eq(syn.option(TCPOPT_WINDOW), Bytes{7});
+  cr_expect_eq(syn.option(TCPOPT_TIMESTAMP).size(), 8);
+  cr_expect(syn.options.size() >= 20);
+}
+
+Test(tcp_connect, a_closed_port_refuses) {
+  Network network;
+  TcpEndpoint* client = network.a.connect(network.b, 81, 5000);
+  network.run_until([&] { return !client->connecting(); });
+  cr_expect_eq(client->take_error(), ECONNREFUSED);
+  cr_expect_eq(client->take_error(), 0);
+  cr_expect(client->gone());
+  cr_expect(client->readiness() & EPOLLHUP);
+  cr_expect_eq(network.b.counters().rx_no_socket.load(), 1);
+  client->disown(Fd());
+}
+
+Test(tcp_connect, the_syn_is_sent_again_after_1_2_4_seconds_and_so_on) {
+  RawPeer peer;
+  auto made = TcpEndpoint::connect(peer.host.stack(), {ip("10.0.0.1"), 5000, 0},
+                                   {ip("10.0.0.2"), 80, 0}, {}, 4);
+  const std::vector<uint64_t> seconds = syn_seconds(peer, 140);
+  cr_expect_eq(seconds, (std::vector<uint64_t>{0, 1, 3, 7, 15, 31, 63}));
+  cr_expect_eq((*made)->take_error(), ETIMEDOUT);
+  (*made)->disown(Fd());
+}
+
+Test(tcp_connect, a_silent_host_times_out_after_127_seconds) {
+  RawPeer peer;
+  auto made = TcpEndpoint::connect(peer.host.stack(), {ip("10.0.0.1"), 5000, 0},
+                                   {ip("10.0.0.2"), 80, 0}, {}, 4);
+  peer.wait(126 * kSecond);
+  cr_expect((*made)->connecting());
+  peer.wait(2 * kSecond);
+  cr_expect_not((*made)->connecting());
+  cr_expect_eq((*made)->take_error(), ETIMEDOUT);
+  (*made)->disown(Fd());
+}
+
+Test(tcp_connect, the_first_syn_to_an_unknown_neighbour_is_kept_and_sent) {
+  Network network;
+  network.a.view().set_neighbour(network.b.address(), NeighbourState::kEmpty);
+  TcpListener* listener = network.b.listen(80);
+  TcpEndpoint* client = network.a.connect(network.b, 80, 5000);
+  network.run_for(100'000'000);
+  cr_expect(client->connecting());
+  cr_expect_eq(network.a.view().resolves(), 1);
+  const uint64_t start = VirtualClock::now_ns;
+  network.a.view().set_neighbour(network.b.address(), NeighbourState::kReachable);
+  cr_expect(network.run_until([&] { return listener->ready(); }, kSecond / 2));
+  cr_expect_lt(VirtualClock::now_ns - start, kSecond / 100);
+}
+
+Test(tcp_connect, an_unreachable_neighbour_is_ehostunreach) {
+  Network network;
+  network.a.view().set_neighbour(network.b.address(), NeighbourState::kEmpty);
+  TcpEndpoint* client = network.a.connect(network.b, 80, 5000);
+  network.run_for(3 * kSecond);
+  cr_expect(client->connecting());
+  network.a.view().set_neighbour(network.b.address(), NeighbourState::kFailed);
+  network.run_for(1'000'000);
+  cr_expect_not(client->connecting());
+  cr_expect_eq(client->take_error(), EHOSTUNREACH);
+  // No reset is sent where nothing was ever connected, and nobody is asked for again.
+  const size_t asked = network.a.view().resolves();
+  network.run_for(kSecond);
+  cr_expect_eq(network.a.view().resolves(), asked);
+  client->disown(Fd());
+}
+
+Test(tcp_connect, an_old_failure_of_the_neighbour_does_not_count) {
+  Network network;
+  network.a.view().set_neighbour(network.b.address(), NeighbourState::kFailed);
+  network.b.listen(80);
+  TcpEndpoint* client = network.a.connect(network.b, 80, 5000);
+  network.run_for(10'000'000);
+  cr_expect(client->connecting());
+  network.a.view().set_neighbour(network.b.address(), NeighbourState::kReachable);
+  cr_expect(network.run_until([&] { return client->connected(); }, kSecond));
+}
+
+Test(tcp_connect, a_lost_syn_ack_is_sent_again) {
+  Network network;
+  TcpListener* listener = network.b.listen(80);
+  size_t from_b = 0;
+  network.wire.tap = [&](int side, Bytes&) { return side != 1 || ++from_b > 1; };
+  TcpEndpoint* client = network.a.connect(network.b, 80, 5000);
+  cr_expect(network.run_until([&] { return listener->ready() && client->connected(); }));
+}
+
+Test(tcp_connect, a_lost_final_ack_does_not_stop_the_server) {
+  Network network;
+  TcpListener* listener = network.b.listen(80);
+  size_t from_a = 0;
+  network.wire.tap = [&](int side, Bytes&) { return side != 0 || ++from_a != 2; };
+  TcpEndpoint* client = network.a.connect(network.b, 80, 5000);
+  cr_expect(network.run_until([&] { return client->connected(); }));
+  cr_expect(network.run_until([&] { return listener->ready(); }, 5 * kSecond));
+}
+
+Test(tcp_connect, a_4_tuple_in_use_is_eaddrnotavail) {
+  Network network;
+  establish(network);
+  network.b.listen(90);
+  cr_assert(network.a.try_connect(network.b, 90, 5000).ok());
+  cr_expect_eq(network.a.try_connect(network.b, 90, 5000).error(), EADDRNOTAVAIL);
+}
+
+Test(tcp_connect, a_port_of_another_process_is_eaddrinuse) {
+  Network network;
+  network.a.give_port_away(IPPROTO_TCP, 5000);
+  cr_expect_eq(network.a.try_connect(network.b, 90, 5000).error(), EADDRINUSE);
+}
+
+Test(tcp_connect, closing_while_connecting_sends_nothing) {
+  RawPeer peer;
+  auto made = TcpEndpoint::connect(peer.host.stack(), {ip("10.0.0.1"), 5000, 0},
+                                   {ip("10.0.0.2"), 80, 0}, {}, 4);
+  peer.take();
+  (*made)->disown(Fd());
+  cr_expect(peer.take().empty());
+  cr_expect_eq(peer.host.stack().tcp().size(), 0);
+  cr_expect_eq(peer.host.port_owner(IPPROTO_TCP, 5000), 0);
+}
+
+Test(tcp_connect, shutdown_while_connecting_is_econnreset) {
+  RawPeer peer;
+  auto made = TcpEndpoint::connect(peer.host.stack(), {ip("10.0.0.1"), 5000, 0},
+                                   {ip("10.0.0.2"), 80, 0}, {}, 4);
+  cr_expect((*made)->shutdown(SHUT_RDWR).ok());
+  cr_expect_eq((*made)->take_error(), ECONNRESET);
+  (*made)->disown(Fd());
+}
+
+Test(tcp_connect, a_reset_with_a_wrong_acknowledgement_is_ignored) {
+  RawPeer peer;
+  auto made = TcpEndpoint::connect(peer.host.stack(), {ip("10.0.0.1"), peer.host_port, 0},
+                                   {ip("10.0.0.2"), 80, 0}, {}, 4);
+  peer.take();
+  Segment reset = peer.next(kRst | kAck);
+  reset.acknowledgement -= 1;
+  peer.send(reset);
+  cr_expect((*made)->connecting());
+  peer.send(peer.next(kRst | kAck));
+  cr_expect_eq((*made)->take_error(), ECONNREFUSED);
+  (*made)->disown(Fd());
+}
+
+Test(tcp_connect, an_acknowledgement_from_an_older_connection_is_reset) {
+  RawPeer peer;
+  auto made = TcpEndpoint::connect(peer.host.stack(), {ip("10.0.0.1"), peer.host_port, 0},
+                                   {ip("10.0.0.2"), 80, 0}, {}, 4);
+  peer.take();
+  Segment old = peer.next(kAck);
+  old.acknowledgement += 77;
+  peer.send(old);
+  const std::vector<Segment> answers = peer.take();
+  cr_assert_geq(answers.size(), 1);
+  cr_expect(answers.front().has(kRst));
+  cr_expect_eq(answers.front().sequence, old.acknowledgement);
+  cr_expect((*made)->connecting());
+}
+
+Test(tcp_connect, a_peer_without_options_works_with_small_windows) {
+  RawPeer peer;
+  TcpEndpoint* endpoint = peer.connect();
+  cr_assert(endpoint->connected());
+  cr_expect_eq(endpoint->mss(), 536);
+  std::string data(3000, 'x');
+  cr_expect_eq(send_bytes(*endpoint, data.data(), data.size()), 3000);
+  for (const Segment& segment : peer.take()) {
+    cr_expect_leq(segment.payload.size(), 536);
+    cr_expect(segment.options.empty());
+  }
+}
+
+Test(tcp_connect, the_first_window_is_ten_segments) {
+  RawPeer peer;
+  TcpEndpoint* endpoint = peer.connect({}, option_mss(1460) + option_window_scale(7));
+  std::string data(100'000, 'x');
+  send_bytes(*endpoint, data.data(), data.size());
+  cr_expect_eq(peer.take().size(), 10);
+}
+
+Test(tcp_connect, windows_are_scaled_both_ways) {
+  RawPeer peer;
+  peer.window = 1000;
+  TcpEndpoint* endpoint = peer.connect({}, option_mss(1460) + option_window_scale(3));
+  // 1000 << 3 after the handshake.
+  peer.send(peer.next());
+  std::string data(100'000, 'x');
+  send_bytes(*endpoint, data.data(), data.size());
+  size_t bytes = 0;
+  uint16_t window = 0;
+  for (const Segment& segment : peer.take()) {
+    bytes += segment.payload.size();
+    window = segment.window;
+  }
+  cr_expect_eq(bytes, 5 * 1460);
+  cr_expect_eq(window, (1024 * 1024) >> 7);
+}

@@ -1,0 +1,184 @@
+// udp_endpoint_test.cpp - datagrams: who gets them, how many wait, what goes out
+#include "stack/udp_endpoint.h"
+
+#include <criterion/criterion.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "tests/support/raw_peer.h"
+
+using namespace underpass;
+using namespace underpass::test;
+
+namespace {
+
+struct UdpHost : RawPeer {
+  UdpEndpoint* open(const char* local, uint16_t local_port) {
+    auto opened = UdpEndpoint::open(host.stack(), {ip(local), local_port, 0}, events, 5);
+    return opened ? *opened : nullptr;
+  }
+  void arrive(uint16_t from, uint16_t to, const std::string& payload,
+              const char* destination = "10.0.0.1") {
+    send_frame(udp_frame({ip("10.0.0.2"), from, 0}, {ip(destination), to, 0}, payload));
+  }
+  Recorder events;
+};
+
+std::string read(UdpEndpoint& endpoint, bool peek = false) {
+  char buffer[2000];
+  const iovec piece{buffer, sizeof buffer};
+  size_t copied = 0;
+  auto datagram = endpoint.receive({&piece, 1}, peek, &copied);
+  return datagram ? std::string(buffer, copied) : "(error)";
+}
+
+Result<void> send_text(Stack& stack, uint16_t from, const SocketAddress& to,
+                       const std::string& text) {
+  const iovec piece{const_cast<char*>(text.data()), text.size()};
+  return stack.send_udp({ip("10.0.0.1"), from, 0}, to, 64, 0, {&piece, 1}, text.size());
+}
+
+}  // namespace
+
+TestSuite(udp_endpoint);
+
+Test(udp_endpoint, a_datagram_arrives_with_its_sender) {
+  UdpHost host;
+  UdpEndpoint* endpoint = host.open("0.0.0.0", 53);
+  host.arrive(1234, 53, "query");
+  cr_expect(host.events.seen & EPOLLIN);
+  cr_expect_eq(endpoint->next_bytes(), 5);
+  char buffer[3];
+  const iovec piece{buffer, sizeof buffer};
+  size_t copied = 0;
+  auto datagram = endpoint->receive({&piece, 1}, false, &copied);
+  cr_assert(datagram.ok());
+  cr_expect_eq(copied, 3);
+  cr_expect_eq(datagram->bytes, 5);
+  cr_expect(datagram->from == (SocketAddress{ip("10.0.0.2"), 1234, 0}));
+  cr_expect(datagram->to == ip("10.0.0.1"));
+  size_t none = 0;
+  cr_expect_eq(endpoint->receive({&piece, 1}, false, &none).error(), EAGAIN);
+}
+
+Test(udp_endpoint, peek_leaves_it_there) {
+  UdpHost host;
+  UdpEndpoint* endpoint = host.open("0.0.0.0", 53);
+  host.arrive(1, 53, "again");
+  cr_expect_eq(read(*endpoint, true), "again");
+  cr_expect_eq(read(*endpoint), "again");
+}
+
+Test(udp_endpoint, empty_datagrams_count) {
+  UdpHost host;
+  UdpEndpoint* endpoint = host.open("0.0.0.0", 53);
+  host.arrive(1, 53, "");
+  cr_expect(endpoint->readable());
+  cr_expect_eq(read(*endpoint), "");
+  cr_expect_not(endpoint->readable());
+}
+
+Test(udp_endpoint, a_connected_socket_hears_only_its_peer) {
+  UdpHost host;
+  UdpEndpoint* endpoint = host.open("0.0.0.0", 53);
+  endpoint->set_remote({ip("10.0.0.2"), 1000, 0});
+  host.arrive(1001, 53, "stranger");
+  cr_expect_not(endpoint->readable());
+  host.arrive(1000, 53, "friend");
+  cr_expect_eq(read(*endpoint), "friend");
+  endpoint->set_remote({IpAddress::any(AF_INET), 0, 0});
+  host.arrive(1001, 53, "stranger");
+  cr_expect_eq(read(*endpoint), "stranger");
+}
+
+Test(udp_endpoint, the_best_match_gets_it) {
+  UdpHost host;
+  UdpEndpoint* any = host.open("0.0.0.0", 53);
+  UdpEndpoint* own = host.open("10.0.0.1", 53);
+  UdpEndpoint* connected = host.open("0.0.0.0", 53);
+  connected->set_remote({ip("10.0.0.2"), 1000, 0});
+  host.arrive(1000, 53, "to the connected one");
+  host.arrive(1001, 53, "to the address");
+  host.arrive(1002, 53, "to anybody", "10.0.0.9");
+  cr_expect_eq(read(*connected), "to the connected one");
+  cr_expect_eq(read(*own), "to the address");
+  cr_expect_eq(read(*any), "to anybody");
+}
+
+Test(udp_endpoint, a_full_receive_buffer_drops_and_counts) {
+  UdpHost host;
+  UdpEndpoint* endpoint = host.open("0.0.0.0", 53);
+  endpoint->set_receive_buffer(4000);
+  for (int i = 0; i < 20; ++i) host.arrive(1, 53, std::string(500, 'u'));
+  size_t kept = 0;
+  while (endpoint->readable()) {
+    read(*endpoint);
+    ++kept;
+  }
+  cr_expect_geq(kept, 3);
+  cr_expect_leq(kept, 8);
+  cr_expect_eq(host.host.counters().udp_drops.load(), 20 - kept);
+  host.host.stack().flush();
+  cr_expect_eq(host.host.port().lent_frames(), 0);
+  host.arrive(1, 53, "room again");
+  cr_expect_eq(read(*endpoint), "room again");
+}
+
+Test(udp_endpoint, past_the_hold_limit_datagrams_are_copied_out) {
+  UdpHost host;
+  host.host.port().settings().hold_limit_frames = 4;
+  UdpEndpoint* endpoint = host.open("0.0.0.0", 53);
+  for (int i = 0; i < 10; ++i) host.arrive(1, 53, "datagram " + std::to_string(i));
+  cr_expect_eq(host.host.port().lent_frames(), 4);
+  cr_expect_eq(host.host.counters().rx_copied_frames.load(), 6);
+  for (int i = 0; i < 10; ++i) cr_expect_eq(read(*endpoint), "datagram " + std::to_string(i));
+}
+
+Test(udp_endpoint, closing_gives_back_frames_and_port) {
+  UdpHost host;
+  UdpEndpoint* endpoint = host.open("0.0.0.0", 53);
+  cr_expect_eq(host.host.port_owner(IPPROTO_UDP, 53), 1);
+  host.arrive(1, 53, "unread");
+  cr_expect_eq(host.host.port().lent_frames(), 1);
+  endpoint->close();
+  cr_expect_eq(host.host.port().lent_frames(), 0);
+  cr_expect_eq(host.host.port_owner(IPPROTO_UDP, 53), 0);
+  host.arrive(1, 53, "nobody");
+  cr_expect_eq(host.host.counters().rx_no_socket.load(), 1);
+}
+
+Test(udp_endpoint, what_goes_out_is_well_formed) {
+  Network network;
+  Recorder events;
+  auto opened = UdpEndpoint::open(network.b.stack(), {IpAddress::any(AF_INET), 9, 0}, events, 5);
+  for (const size_t bytes :
+       {size_t{0}, size_t{1}, size_t{2}, size_t{63}, size_t{1471}, size_t{1472}}) {
+    cr_expect(
+        send_text(network.a.stack(), 7, {network.b.address(), 9, 0}, std::string(bytes, 'w')).ok());
+    network.run_for(1'000'000);
+    cr_expect_eq(read(**opened), std::string(bytes, 'w'), "%zu", bytes);
+  }
+  cr_expect_eq(network.b.counters().rx_bad_checksum.load(), 0);
+}
+
+Test(udp_endpoint, what_does_not_fit_the_mtu_is_emsgsize) {
+  Network network;
+  cr_expect_eq(
+      send_text(network.a.stack(), 7, {network.b.address(), 9, 0}, std::string(1473, 'x')).error(),
+      EMSGSIZE);
+}
+
+Test(udp_endpoint, no_neighbour_no_route_and_no_chunk_are_told) {
+  Network network;
+  const SocketAddress to{network.b.address(), 9, 0};
+  network.a.view().set_neighbour(network.b.address(), NeighbourState::kEmpty);
+  cr_expect_eq(send_text(network.a.stack(), 7, to, "x").error(), EHOSTUNREACH);
+  network.a.view().set_neighbour(network.b.address(), NeighbourState::kReachable);
+  cr_expect(send_text(network.a.stack(), 7, to, "x").ok());
+  network.a.view().set_route_error(ENETUNREACH);
+  cr_expect_not(send_text(network.a.stack(), 7, to, "x").ok());
+  network.a.view().set_route_error(0);
+  network.a.port().set_transmitting(false);
+  cr_expect_eq(send_text(network.a.stack(), 7, to, "x").error(), EAGAIN);
+}

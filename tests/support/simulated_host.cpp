@@ -1,0 +1,131 @@
+// simulated_host.cpp - routes, neighbours and the port table in plain memory
+#include "tests/support/simulated_host.h"
+
+#include <arpa/inet.h>
+
+#include <algorithm>
+
+#include "xdp/steer_abi.h"
+
+namespace underpass::test {
+
+IpAddress ip(const char* text) { return IpAddress::from_v4(inet_addr(text)); }
+
+Result<Route> SimulatedView::route(const IpAddress& destination, const IpAddress&) {
+  if (route_error_ != 0) return Error{route_error_};
+  Route route;
+  route.through_interface = destination != own_;
+  route.next_hop = destination;
+  route.source = own_;
+  route.mtu_bytes = 1500;
+  return route;
+}
+
+NeighbourState SimulatedView::neighbour(const IpAddress& ip, MacAddress& mac) {
+  mac = peer_mac_;
+  const auto it = states_.find(ip.bytes);
+  return it == states_.end() ? NeighbourState::kReachable : it->second;
+}
+
+void SimulatedView::resolve(const IpAddress& ip) {
+  ++resolves_;
+  const auto it = states_.find(ip.bytes);
+  if (it != states_.end() && it->second != NeighbourState::kReachable) {
+    it->second = NeighbourState::kIncomplete;
+    ++neighbours_;
+  }
+}
+
+void SimulatedView::set_neighbour(const IpAddress& ip, NeighbourState state) {
+  states_[ip.bytes] = state;
+  ++neighbours_;
+}
+
+void SimulatedView::set_route_error(int error) {
+  route_error_ = error;
+  ++routes_;
+}
+
+SimulatedHost::SimulatedHost(SimulatedPort& port, const char* address, const MacAddress& peer_mac)
+    : address_(ip(address)),
+      port_(port),
+      view_(address_),
+      entries_(UP_PORT_ENTRIES),
+      ports_(entries_.data(), -1, 0),
+      slot_(std::make_unique<ClientSlot>()) {
+  view_.set_peer_mac(peer_mac);
+  stack_ = std::make_unique<Stack>(
+      Stack::Setup{port_, view_, ports_, *slot_, address_, 24, VirtualClock::now});
+}
+
+uint32_t SimulatedHost::port_owner(uint8_t protocol, uint16_t port) const {
+  const unsigned table = protocol == IPPROTO_UDP ? UP_PORT_UDP : UP_PORT_TCP;
+  return entries_[UP_PORT_INDEX(table, port)].value & UP_PORT_SLOT_MASK;
+}
+
+void SimulatedHost::give_port_away(uint8_t protocol, uint16_t port) {
+  const unsigned table = protocol == IPPROTO_UDP ? UP_PORT_UDP : UP_PORT_TCP;
+  entries_[UP_PORT_INDEX(table, port)].value = 7;
+}
+
+TcpListener* SimulatedHost::listen(uint16_t port, int backlog) {
+  auto opened =
+      TcpListener::open(*stack_, {IpAddress::any(AF_INET), port, 0}, backlog, listener_events, 3);
+  return opened ? *opened : nullptr;
+}
+
+Result<TcpEndpoint*> SimulatedHost::try_connect(const SimulatedHost& to, uint16_t port,
+                                                uint16_t from_port, const TcpOptions& options) {
+  auto made =
+      TcpEndpoint::connect(*stack_, {address_, from_port, 0}, {to.address_, port, 0}, options, 4);
+  if (made) (*made)->set_owner(&client_events, 4);
+  return made;
+}
+
+TcpEndpoint* SimulatedHost::connect(const SimulatedHost& to, uint16_t port, uint16_t from_port,
+                                    const TcpOptions& options) {
+  auto made = try_connect(to, port, from_port, options);
+  return made ? *made : nullptr;
+}
+
+Network::Network(uint64_t seed)
+    : wire(seed),
+      a(wire.port(0), "10.0.0.1", wire.port(1).capabilities().mac),
+      b(wire.port(1), "10.0.0.2", wire.port(0).capabilities().mac) {}
+
+uint64_t Network::next_event_ns() {
+  return std::min(
+      {wire.next_arrival_ns(), a.stack().next_deadline_ns(), b.stack().next_deadline_ns()});
+}
+
+Connection establish(Network& network, uint16_t port, const TcpOptions& options) {
+  static uint16_t from_port = 40000;
+  Connection made;
+  made.listener = network.b.listen(port);
+  if (made.listener == nullptr) return made;
+  made.client = network.a.connect(network.b, port, ++from_port, options);
+  network.run_until([&] { return made.listener->ready() && !made.client->connecting(); });
+  made.server = made.listener->take();
+  return made;
+}
+
+ssize_t send_bytes(TcpEndpoint& endpoint, const void* data, size_t bytes, int flags) {
+  const iovec piece{const_cast<void*>(data), bytes};
+  auto sent = endpoint.send({&piece, 1}, 0, flags);
+  return sent ? static_cast<ssize_t>(*sent) : -sent.error();
+}
+
+ssize_t receive_bytes(TcpEndpoint& endpoint, void* data, size_t bytes, int flags) {
+  const iovec piece{data, bytes};
+  auto got = endpoint.receive({&piece, 1}, 0, flags);
+  return got ? static_cast<ssize_t>(*got) : -got.error();
+}
+
+std::string receive_text(TcpEndpoint& endpoint) {
+  std::string text(65536, '\0');
+  const ssize_t got = receive_bytes(endpoint, text.data(), text.size());
+  text.resize(got > 0 ? static_cast<size_t>(got) : 0);
+  return text;
+}
+
+}  // namespace underpass::test

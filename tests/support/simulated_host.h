@@ -1,0 +1,149 @@
+// simulated_host.h - a stack on one end of a simulated wire, and the kernel it believes to stand on
+#pragma once
+
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "stack/host_view.h"
+#include "stack/stack.h"
+#include "stack/tcp_endpoint.h"
+#include "stack/tcp_listener.h"
+#include "stack/udp_endpoint.h"
+#include "tests/support/one_thread.h"
+#include "tests/support/simulated_wire.h"
+
+namespace underpass::test {
+
+IpAddress ip(const char* text);
+
+// Routes and neighbours. Whoever is not in the tables is on the wire, with the peer's MAC.
+class SimulatedView : public HostView {
+ public:
+  explicit SimulatedView(const IpAddress& own) : own_(own) {}
+  Result<Route> route(const IpAddress& destination, const IpAddress& source) override;
+  uint64_t route_generation() const override { return routes_; }
+  NeighbourState neighbour(const IpAddress& ip, MacAddress& mac) override;
+  void resolve(const IpAddress& ip) override;
+  uint64_t neighbour_generation() const override { return neighbours_; }
+
+  void set_peer_mac(const MacAddress& mac) { peer_mac_ = mac; }
+  void set_neighbour(const IpAddress& ip, NeighbourState state);
+  void set_route_error(int error);
+  size_t resolves() const { return resolves_; }
+
+ private:
+  IpAddress own_;
+  MacAddress peer_mac_{};
+  std::map<std::array<uint8_t, 16>, NeighbourState> states_;
+  int route_error_ = 0;
+  uint64_t routes_ = 1;
+  uint64_t neighbours_ = 1;
+  size_t resolves_ = 0;
+};
+
+// What an owner was told. Sticky until clear().
+class Recorder : public EndpointOwner {
+ public:
+  void endpoint_event(Readiness events) override {
+    seen |= events;
+    ++count;
+  }
+  void clear() { seen = 0, count = 0; }
+  Readiness seen = 0;
+  size_t count = 0;
+};
+
+class SimulatedHost {
+ public:
+  SimulatedHost(SimulatedPort& port, const char* address, const MacAddress& peer_mac);
+
+  Stack& stack() { return *stack_; }
+  SimulatedView& view() { return view_; }
+  SimulatedPort& port() { return port_; }
+  ClientCounters& counters() { return slot_->counters; }
+  ClientSlot& slot() { return *slot_; }
+  // Who has the port in the port table: 0 nobody, 1 this host's stack.
+  uint32_t port_owner(uint8_t protocol, uint16_t port) const;
+  // Another process's stack takes it.
+  void give_port_away(uint8_t protocol, uint16_t port);
+
+  TcpListener* listen(uint16_t port, int backlog = 128);
+  Result<TcpEndpoint*> try_connect(const SimulatedHost& to, uint16_t port, uint16_t from_port,
+                                   const TcpOptions& options = {});
+  TcpEndpoint* connect(const SimulatedHost& to, uint16_t port, uint16_t from_port,
+                       const TcpOptions& options = {});
+  IpAddress address() const { return address_; }
+
+  Recorder listener_events;
+  Recorder client_events;
+
+ private:
+  IpAddress address_;
+  SimulatedPort& port_;
+  SimulatedView view_;
+  std::vector<up_port_entry> entries_;
+  PortTable ports_;
+  std::unique_ptr<ClientSlot> slot_;
+  std::unique_ptr<Stack> stack_;
+};
+
+// Two hosts and the wire between them.
+class Network {
+ public:
+  explicit Network(uint64_t seed = 1);
+
+  SimulatedWire wire;
+  SimulatedHost a;
+  SimulatedHost b;
+
+  // Lets time pass until done() or for `limit_ns`. done() is asked after every step and may use the
+  // sockets. Returns what it said last.
+  template <class Done>
+  bool run_until(Done done, uint64_t limit_ns = 10'000'000'000);
+  void run_for(uint64_t ns) {
+    run_until([] { return false; }, ns);
+  }
+  size_t steps() const { return steps_; }
+
+ private:
+  uint64_t next_event_ns();
+  size_t steps_ = 0;
+};
+
+template <class Done>
+bool Network::run_until(Done done, uint64_t limit_ns) {
+  const uint64_t end = VirtualClock::now_ns + limit_ns;
+  for (;;) {
+    a.stack().drive(VirtualClock::now_ns);
+    b.stack().drive(VirtualClock::now_ns);
+    const bool finished = done();
+    a.stack().flush();
+    b.stack().flush();
+    ++steps_;
+    if (finished) return true;
+    const uint64_t next = next_event_ns();
+    if (next > end || VirtualClock::now_ns >= end) {
+      VirtualClock::now_ns = end;
+      a.stack().drive(end);
+      b.stack().drive(end);
+      return done();
+    }
+    VirtualClock::now_ns = std::max(next, VirtualClock::now_ns + 1000);
+  }
+}
+
+// An established connection between the two, accepted at `b`.
+struct Connection {
+  TcpEndpoint* client = nullptr;
+  TcpEndpoint* server = nullptr;
+  TcpListener* listener = nullptr;
+};
+Connection establish(Network& network, uint16_t port = 80, const TcpOptions& options = {});
+
+// The verbs with plain buffers. Negative results are -errno.
+ssize_t send_bytes(TcpEndpoint& endpoint, const void* data, size_t bytes, int flags = 0);
+ssize_t receive_bytes(TcpEndpoint& endpoint, void* data, size_t bytes, int flags = 0);
+std::string receive_text(TcpEndpoint& endpoint);
+
+}  // namespace underpass::test
