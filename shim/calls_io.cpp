@@ -1,0 +1,304 @@
+// calls_io.cpp - every way to send and receive: all become sendmsg or recvmsg of a SocketFile
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <climits>
+#include <optional>
+
+#include "base/user_pointer.h"
+#include "shim/fd_table.h"
+#include "shim/posix_border.h"
+#include "shim/real.h"
+#include "stack/clock.h"
+
+namespace underpass {
+namespace {
+
+// Runs `bypass` under the lock if the fd is a socket of ours. Nothing: it is the kernel's.
+template <class Bypass>
+std::optional<Result<size_t>> on_socket(int fd, bool* is_stream, Bypass bypass) {
+  HeldFile file(fd);
+  SocketFile* const socket = file.socket();
+  if (socket == nullptr) return std::nullopt;
+  *is_stream = socket->is_stream_socket();
+  return bypass(*socket);
+}
+
+template <class Kernel>
+ssize_t send_message(int fd, const msghdr& message, int flags, Kernel kernel) {
+  bool is_stream = false;
+  const auto sent = on_socket(fd, &is_stream, [&](SocketFile& socket) UP_NO_THREAD_SAFETY {
+    return socket.sendmsg(message, flags);
+  });
+  if (!sent) return kernel();
+  return to_posix_after_write(*sent, is_stream, flags);
+}
+
+template <class Kernel>
+ssize_t receive_message(int fd, msghdr& message, int flags, Kernel kernel) {
+  bool is_stream = false;
+  const auto got = on_socket(fd, &is_stream, [&](SocketFile& socket) UP_NO_THREAD_SAFETY {
+    return socket.recvmsg(message, flags);
+  });
+  if (!got) return kernel();
+  return to_posix(*got);
+}
+
+msghdr message_of(iovec* pieces, size_t count) {
+  msghdr message{};
+  message.msg_iov = pieces;
+  message.msg_iovlen = count;
+  return message;
+}
+
+ssize_t fail(int error) {
+  errno = error;
+  return -1;
+}
+
+// readv(2) and writev(2) say EINVAL where sendmsg(2) says EMSGSIZE.
+bool bad_count(int count) { return count < 0 || count > IOV_MAX; }
+
+// preadv2(2): a socket has no offset but -1, "the current one".
+bool is_current_offset(off64_t offset) { return offset == -1; }
+
+int message_flags(int rwf_flags) { return (rwf_flags & RWF_NOWAIT) != 0 ? MSG_DONTWAIT : 0; }
+
+// read(2) of nothing is 0 whatever the state, where recv(2) of nothing waits (net/socket.c,
+// sock_read_iter()).
+bool asks_for_nothing(const iovec* pieces, int count) {
+  return is_user_memory(pieces, static_cast<size_t>(count) * sizeof *pieces) &&
+         std::all_of(pieces, pieces + count, [](const iovec& one) { return one.iov_len == 0; });
+}
+
+ssize_t read_pieces(int fd, const iovec* pieces, int count, int flags) {
+  if (bad_count(count)) return fail(EINVAL);
+  if (asks_for_nothing(pieces, count)) return 0;
+  msghdr message = message_of(const_cast<iovec*>(pieces), static_cast<size_t>(count));
+  return receive_message(fd, message, flags, [&] { return real().readv(fd, pieces, count); });
+}
+
+ssize_t write_pieces(int fd, const iovec* pieces, int count, int flags) {
+  if (bad_count(count)) return fail(EINVAL);
+  const msghdr message = message_of(const_cast<iovec*>(pieces), static_cast<size_t>(count));
+  return send_message(fd, message, flags, [&] { return real().writev(fd, pieces, count); });
+}
+
+// sendfile(2) to a bypassed socket: the file is read where the kernel would have lent its pages.
+class FileSender {
+ public:
+  FileSender(int out, int in, off64_t* offset) : out_(out), in_(in), offset_(offset) {}
+
+  ssize_t send(size_t count) {
+    const off64_t start = offset_ != nullptr ? *offset_ : lseek64(in_, 0, SEEK_CUR);
+    if (start < 0) return offset_ != nullptr ? fail(EINVAL) : -1;
+    size_t done = 0;
+    const ssize_t last = send_from(start, std::min<size_t>(count, kMaxTransferBytes), &done);
+    if (done == 0) return last;
+    const auto end = static_cast<off64_t>(start + static_cast<off64_t>(done));
+    if (offset_ != nullptr) {
+      *offset_ = end;
+    } else {
+      lseek64(in_, end, SEEK_SET);
+    }
+    return static_cast<ssize_t>(done);
+  }
+
+ private:
+  static constexpr size_t kMaxTransferBytes = 0x7ffff000;  // MAX_RW_COUNT
+  static constexpr size_t kPieceBytes = 64 * 1024;
+
+  // The last call's answer: 0 at the end of the file.
+  ssize_t send_from(off64_t start, size_t count, size_t* done) {
+    char piece[kPieceBytes];
+    while (*done < count) {
+      const size_t wanted = std::min(count - *done, sizeof piece);
+      const ssize_t got = pread64(in_, piece, wanted, start + static_cast<off64_t>(*done));
+      if (got <= 0) return got;
+      const ssize_t sent = ::send(out_, piece, static_cast<size_t>(got), 0);
+      if (sent < 0) return sent;
+      *done += static_cast<size_t>(sent);
+      if (sent < got) return sent;
+    }
+    return 0;
+  }
+
+  int out_;
+  int in_;
+  off64_t* offset_;
+};
+
+// True when the fd is a connection or datagram socket of the stack.
+bool is_bypassed(int fd) {
+  HeldFile file(fd);
+  const SocketFile* const socket = file.socket();
+  return socket != nullptr && socket->placement() != Placement::kUnplaced;
+}
+
+}  // namespace
+}  // namespace underpass
+
+using namespace underpass;
+
+UP_EXPORT ssize_t send(int fd, const void* data, size_t size, int flags) {
+  iovec piece{const_cast<void*>(data), size};
+  return send_message(fd, message_of(&piece, 1), flags,
+                      [&] { return real().send(fd, data, size, flags); });
+}
+
+UP_EXPORT ssize_t sendto(int fd, const void* data, size_t size, int flags, const sockaddr* address,
+                         socklen_t length) {
+  iovec piece{const_cast<void*>(data), size};
+  msghdr message = message_of(&piece, 1);
+  message.msg_name = const_cast<sockaddr*>(address);
+  message.msg_namelen = address == nullptr ? 0 : length;
+  return send_message(fd, message, flags,
+                      [&] { return real().sendto(fd, data, size, flags, address, length); });
+}
+
+UP_EXPORT ssize_t sendmsg(int fd, const msghdr* message, int flags) {
+  if (!is_user_object(message) || !FdTable::maybe_ours(fd))
+    return real().sendmsg(fd, message, flags);
+  return send_message(fd, *message, flags, [&] { return real().sendmsg(fd, message, flags); });
+}
+
+UP_EXPORT int sendmmsg(int fd, mmsghdr* messages, unsigned count, int flags) {
+  if (!FdTable::maybe_ours(fd) || !is_user_memory(messages, count * sizeof *messages)) {
+    return real().sendmmsg(fd, messages, count, flags);
+  }
+  int done = 0;
+  for (; done < static_cast<int>(std::min<unsigned>(count, IOV_MAX)); ++done) {
+    const ssize_t sent = ::sendmsg(fd, &messages[done].msg_hdr, flags);
+    if (sent < 0) break;
+    messages[done].msg_len = static_cast<unsigned>(sent);
+  }
+  return done == 0 && count != 0 ? -1 : done;
+}
+
+UP_EXPORT ssize_t recv(int fd, void* data, size_t size, int flags) {
+  iovec piece{data, size};
+  msghdr message = message_of(&piece, 1);
+  return receive_message(fd, message, flags, [&] { return real().recv(fd, data, size, flags); });
+}
+
+UP_EXPORT ssize_t recvfrom(int fd, void* data, size_t size, int flags, sockaddr* address,
+                           socklen_t* length) {
+  if (!FdTable::maybe_ours(fd)) return real().recvfrom(fd, data, size, flags, address, length);
+  if (address != nullptr && (!is_user_object(length) || !is_user_memory(address, *length))) {
+    return fail(EFAULT);
+  }
+  iovec piece{data, size};
+  msghdr message = message_of(&piece, 1);
+  message.msg_name = address;
+  message.msg_namelen = address == nullptr ? 0 : *length;
+  bool kernels = false;
+  const ssize_t got = receive_message(fd, message, flags, [&] {
+    kernels = true;
+    return real().recvfrom(fd, data, size, flags, address, length);
+  });
+  if (!kernels && got >= 0 && address != nullptr) *length = message.msg_namelen;
+  return got;
+}
+
+UP_EXPORT ssize_t recvmsg(int fd, msghdr* message, int flags) {
+  if (!is_user_object(message) || !FdTable::maybe_ours(fd)) {
+    return real().recvmsg(fd, message, flags);
+  }
+  return receive_message(fd, *message, flags, [&] { return real().recvmsg(fd, message, flags); });
+}
+
+UP_EXPORT int recvmmsg(int fd, mmsghdr* messages, unsigned count, int flags, timespec* timeout) {
+  if (!FdTable::maybe_ours(fd) || !is_user_memory(messages, count * sizeof *messages)) {
+    return real().recvmmsg(fd, messages, count, flags, timeout);
+  }
+  if (timeout != nullptr && (timeout->tv_sec < 0 || timeout->tv_nsec < 0 ||
+                             timeout->tv_nsec >= static_cast<long>(kNsPerS))) {
+    errno = EINVAL;
+    return -1;
+  }
+  const Deadline deadline = timeout == nullptr
+                                ? Deadline::never()
+                                : Deadline::in_ns(static_cast<uint64_t>(timeout->tv_sec) * kNsPerS +
+                                                  static_cast<uint64_t>(timeout->tv_nsec));
+  const int each = flags & ~MSG_WAITFORONE;
+  int done = 0;
+  // The limit is looked at after each datagram only (recvmmsg(2), BUGS).
+  while (done < static_cast<int>(std::min<unsigned>(count, IOV_MAX))) {
+    const bool first_only = done > 0 && (flags & MSG_WAITFORONE) != 0;
+    const ssize_t got =
+        ::recvmsg(fd, &messages[done].msg_hdr, first_only ? each | MSG_DONTWAIT : each);
+    if (got < 0) break;
+    messages[done++].msg_len = static_cast<unsigned>(got);
+    if (deadline.passed()) break;
+  }
+  if (timeout != nullptr) {
+    const uint64_t now = monotonic_ns();
+    const uint64_t left = deadline.at_ns > now ? deadline.at_ns - now : 0;
+    *timeout = {static_cast<time_t>(left / kNsPerS), static_cast<long>(left % kNsPerS)};
+  }
+  return done == 0 && count != 0 ? -1 : done;
+}
+
+UP_EXPORT ssize_t read(int fd, void* data, size_t size) {
+  if (size == 0) return real().read(fd, data, size);
+  iovec piece{data, size};
+  msghdr message = message_of(&piece, 1);
+  return receive_message(fd, message, 0, [&] { return real().read(fd, data, size); });
+}
+
+UP_EXPORT ssize_t write(int fd, const void* data, size_t size) {
+  iovec piece{const_cast<void*>(data), size};
+  return send_message(fd, message_of(&piece, 1), 0, [&] { return real().write(fd, data, size); });
+}
+
+UP_EXPORT ssize_t readv(int fd, const iovec* pieces, int count) {
+  if (!FdTable::maybe_ours(fd)) return real().readv(fd, pieces, count);
+  return read_pieces(fd, pieces, count, 0);
+}
+
+UP_EXPORT ssize_t writev(int fd, const iovec* pieces, int count) {
+  if (!FdTable::maybe_ours(fd)) return real().writev(fd, pieces, count);
+  return write_pieces(fd, pieces, count, 0);
+}
+
+UP_EXPORT ssize_t preadv2(int fd, const iovec* pieces, int count, off_t offset, int flags) {
+  if (!is_bypassed(fd)) return real().preadv2(fd, pieces, count, offset, flags);
+  if (!is_current_offset(offset)) return fail(ESPIPE);
+  return read_pieces(fd, pieces, count, message_flags(flags));
+}
+
+UP_EXPORT ssize_t preadv64v2(int fd, const iovec* pieces, int count, off64_t offset, int flags) {
+  if (!is_bypassed(fd)) return real().preadv64v2(fd, pieces, count, offset, flags);
+  if (!is_current_offset(offset)) return fail(ESPIPE);
+  return read_pieces(fd, pieces, count, message_flags(flags));
+}
+
+UP_EXPORT ssize_t pwritev2(int fd, const iovec* pieces, int count, off_t offset, int flags) {
+  if (!is_bypassed(fd)) return real().pwritev2(fd, pieces, count, offset, flags);
+  if (!is_current_offset(offset)) return fail(ESPIPE);
+  return write_pieces(fd, pieces, count, message_flags(flags));
+}
+
+UP_EXPORT ssize_t pwritev64v2(int fd, const iovec* pieces, int count, off64_t offset, int flags) {
+  if (!is_bypassed(fd)) return real().pwritev64v2(fd, pieces, count, offset, flags);
+  if (!is_current_offset(offset)) return fail(ESPIPE);
+  return write_pieces(fd, pieces, count, message_flags(flags));
+}
+
+UP_EXPORT ssize_t sendfile(int out, int in, off_t* offset, size_t count) noexcept {
+  static_assert(sizeof(off_t) == sizeof(off64_t));
+  if (!is_bypassed(out)) return real().sendfile(out, in, offset, count);
+  return FileSender(out, in, offset).send(count);
+}
+
+UP_EXPORT ssize_t sendfile64(int out, int in, off64_t* offset, size_t count) noexcept {
+  if (!is_bypassed(out)) return real().sendfile64(out, in, offset, count);
+  return FileSender(out, in, offset).send(count);
+}
+
+// splice(2) says EINVAL where a file cannot do it; programs then copy.
+UP_EXPORT ssize_t splice(int in, off64_t* in_offset, int out, off64_t* out_offset, size_t count,
+                         unsigned flags) {
+  if (is_bypassed(in) || is_bypassed(out)) return fail(EINVAL);
+  return real().splice(in, in_offset, out, out_offset, count, flags);
+}

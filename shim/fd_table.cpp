@@ -1,0 +1,62 @@
+// fd_table.cpp - the array behind fd_table.h
+#include "shim/fd_table.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+
+#include "base/sys.h"
+
+namespace underpass {
+
+std::atomic<OpenFile*>* FdTable::entries_ = nullptr;
+std::atomic<int> FdTable::highest_{-1};
+
+void FdTable::start() {
+  // Address space only: a page of it becomes memory when a number in it is used.
+  constexpr size_t kBytes = kMaxFds * sizeof(std::atomic<OpenFile*>);
+  const long at = sys::call(SYS_mmap, 0, static_cast<long>(kBytes), PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  constexpr long kLastError = -4095;
+  if (at < 0 && at >= kLastError) return;
+  entries_ = reinterpret_cast<std::atomic<OpenFile*>*>(at);
+}
+
+OpenFile* FdTable::find(int fd) {
+  if (!maybe_ours(fd)) return nullptr;
+  OpenFile* file = entries_[fd].load(std::memory_order_relaxed);
+  if (file == nullptr || !file->is_kernels()) return file;
+  drop(fd);
+  return nullptr;
+}
+
+void FdTable::put(int fd, OpenFile* file) {
+  if (entries_ == nullptr || fd < 0 || fd >= kMaxFds) return;
+  if (entries_[fd].load(std::memory_order_relaxed) != nullptr) drop(fd);
+  file->ref();
+  entries_[fd].store(file, std::memory_order_release);
+  highest_.store(std::max(highest_.load(std::memory_order_relaxed), fd), std::memory_order_relaxed);
+}
+
+void FdTable::drop(int fd) {
+  if (!maybe_ours(fd)) return;
+  OpenFile* const file = entries_[fd].exchange(nullptr, std::memory_order_relaxed);
+  if (file == nullptr) return;
+  if (file->remove_fd(fd)) file->last_close(fd);
+  file->unref();
+}
+
+void FdTable::drop_range(unsigned first, unsigned last) {
+  const int highest = highest_.load(std::memory_order_relaxed);
+  if (highest < 0) return;
+  const auto end = std::min(last, static_cast<unsigned>(highest));
+  for (unsigned fd = first; fd <= end; ++fd) drop(static_cast<int>(fd));
+}
+
+void FdTable::forget_all() {
+  const int highest = highest_.load(std::memory_order_relaxed);
+  for (int fd = 0; fd <= highest; ++fd) entries_[fd].store(nullptr, std::memory_order_relaxed);
+  highest_.store(-1, std::memory_order_relaxed);
+}
+
+}  // namespace underpass

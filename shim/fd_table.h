@@ -1,0 +1,76 @@
+// fd_table.h - which of the program's descriptors are ours to serve
+//
+// An array indexed by the number: one load tells that a descriptor is the kernel's. Entries change
+// under the stack mutex; each holds a reference.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "base/ref.h"
+#include "stack/open_file.h"
+#include "stack/socket_file.h"
+#include "stack/stack_mutex.h"
+
+namespace underpass {
+
+class EpollSet;
+
+class FdTable {
+ public:
+  // Larger numbers are the kernel's.
+  static constexpr int kMaxFds = 1 << 20;
+
+  // Before it, and where memory is short, every descriptor is the kernel's.
+  static void start();
+
+  // Without the lock: false is final, true must be looked at again under it.
+  static bool maybe_ours(int fd) {
+    return entries_ != nullptr && fd >= 0 && fd < kMaxFds &&
+           entries_[fd].load(std::memory_order_relaxed) != nullptr;
+  }
+  // Null: the kernel's. A file that became the kernel's is forgotten here.
+  static OpenFile* find(int fd) UP_REQUIRES(stack_mutex);
+  // `fd` is a fresh number of `file`: a stale entry of that number (closed behind our back) goes.
+  static void put(int fd, OpenFile* file) UP_REQUIRES(stack_mutex);
+  // `fd` names another file now, or none; its last descriptor ends our part of the file.
+  static void drop(int fd) UP_REQUIRES(stack_mutex);
+  // drop() for all numbers from `first` to `last`.
+  static void drop_range(unsigned first, unsigned last) UP_REQUIRES(stack_mutex);
+  // In the child of a fork: every descriptor is the kernel's.
+  static void forget_all();
+
+ private:
+  static std::atomic<OpenFile*>* entries_;
+  static std::atomic<int> highest_;
+};
+
+// Looks `fd` up and keeps the lock and the file for as long as it lives; empty (and unlocked) where
+// the fd is the kernel's.
+class UP_SCOPED_CAPABILITY HeldFile {
+ public:
+  explicit HeldFile(int fd) UP_ACQUIRE(stack_mutex) UP_NO_THREAD_SAFETY {
+    if (!FdTable::maybe_ours(fd)) return;
+    stack_mutex.lock();
+    file_ = Ref<OpenFile>(FdTable::find(fd));
+    if (!file_) stack_mutex.unlock();
+  }
+  ~HeldFile() UP_RELEASE() UP_NO_THREAD_SAFETY {
+    if (!file_) return;
+    file_ = nullptr;
+    stack_mutex.unlock();
+  }
+  HeldFile(const HeldFile&) = delete;
+  HeldFile& operator=(const HeldFile&) = delete;
+
+  explicit operator bool() const { return static_cast<bool>(file_); }
+  OpenFile& operator*() const { return *file_; }
+  // Null if it is no socket.
+  SocketFile* socket() const { return file_ ? file_->socket() : nullptr; }
+  EpollSet* epoll() const { return file_ ? file_->epoll() : nullptr; }
+
+ private:
+  Ref<OpenFile> file_;
+};
+
+}  // namespace underpass

@@ -1,0 +1,152 @@
+// poller.cpp - one look at all, then one wait for all, until something is there
+#include "shim/poller.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <deque>
+#include <vector>
+
+#include "shim/fd_table.h"
+#include "stack/clock.h"
+
+namespace underpass {
+
+namespace {
+
+constexpr short kAlways = POLLERR | POLLHUP;
+constexpr uint64_t kKernelTurnNs = 20 * kNsPerUs;
+
+// One file of ours: its place among the program's pollfds, and what wakes us.
+struct Watched {
+  Watched(Waiter& waiter, OpenFile& open, size_t place, short events)
+      : file(&open), index(place), observation(waiter, static_cast<Readiness>(events)) {}
+  Ref<OpenFile> file;
+  size_t index;
+  WaiterObservation observation;
+};
+
+// A poll(2) in progress. Lives under the lock.
+class Poll {
+ public:
+  Poll(std::span<pollfd> fds, Waiter& waiter) : fds_(fds), waiter_(waiter) {}
+
+  // Sorts the descriptors into ours and the kernel's.
+  void build() UP_REQUIRES(stack_mutex);
+  int look(bool may_wait) UP_REQUIRES(stack_mutex);
+  std::span<pollfd> kernel() { return kernel_; }
+  // Revents of kernel() into the program's array.
+  void merge_kernel();
+  int count() const;
+
+ private:
+  std::span<pollfd> fds_;
+  Waiter& waiter_;
+  std::deque<Watched> watched_;
+  std::vector<pollfd> kernel_;
+  std::vector<size_t> kernel_index_;
+  size_t pure_kernel_ = 0;  // of kernel_: not the kernel side of a file of ours
+};
+
+void Poll::build() {
+  for (size_t i = 0; i < fds_.size(); ++i) {
+    pollfd& one = fds_[i];
+    one.revents = 0;
+    if (one.fd < 0) continue;
+    OpenFile* const file = FdTable::find(one.fd);
+    short events = one.events;
+    if (file != nullptr) {
+      watched_.emplace_back(waiter_, *file, i, one.events);
+      watched_.back().observation.attach(*file);
+      events = static_cast<short>((one.events | kAlways) &
+                                  static_cast<short>(file->kernel_events() & 0x7fffU));
+      if (events == 0) continue;
+    } else {
+      ++pure_kernel_;
+    }
+    kernel_.push_back({one.fd, events, 0});
+    kernel_index_.push_back(i);
+  }
+}
+
+void Poll::merge_kernel() {
+  for (size_t i = 0; i < kernel_.size(); ++i) {
+    pollfd& one = fds_[kernel_index_[i]];
+    one.revents = static_cast<short>(one.revents | kernel_[i].revents);
+  }
+}
+
+int Poll::count() const {
+  return static_cast<int>(
+      std::count_if(fds_.begin(), fds_.end(), [](const pollfd& one) { return one.revents != 0; }));
+}
+
+int Poll::look(bool may_wait) {
+  bool found = false;
+  for (const Watched& one : watched_) {
+    pollfd& fd = fds_[one.index];
+    const Readiness wanted = static_cast<Readiness>(fd.events) | EPOLLERR | EPOLLHUP;
+    const auto ready = static_cast<short>(one.file->readiness() & wanted & 0x7fffU);
+    fd.revents = static_cast<short>(fd.revents | ready);
+    found = found || ready != 0;
+  }
+  // A file of ours may always have something, as a datagram socket has room: the kernel sides then
+  // have their turn, now and then.
+  thread_local uint64_t kernel_asked_ns = 0;
+  const uint64_t now = kernel_.empty() ? 0 : monotonic_ns();
+  const bool turn = found && now - kernel_asked_ns >= kKernelTurnNs;
+  const bool ask = pure_kernel_ != 0 || (!kernel_.empty() && (turn || (!found && !may_wait)));
+  if (ask) {
+    kernel_asked_ns = now;
+    timespec zero{};
+    if (sys::ppoll(kernel_.data(), kernel_.size(), &zero, nullptr) > 0) merge_kernel();
+  }
+  // The next accept or recv looks at the side that has something.
+  for (const Watched& one : watched_) {
+    const size_t index = one.index;
+    for (size_t i = 0; i < kernel_.size(); ++i) {
+      if (kernel_index_[i] == index && kernel_[i].revents != 0) {
+        one.file->hint_kernel_ready(static_cast<Readiness>(kernel_[i].revents));
+      }
+    }
+  }
+  return count();
+}
+
+}  // namespace
+
+bool any_ours(std::span<const pollfd> fds) {
+  return std::any_of(fds.begin(), fds.end(),
+                     [](const pollfd& one) { return FdTable::maybe_ours(one.fd); });
+}
+
+Result<int> poll_files(std::span<pollfd> fds, Deadline deadline, const sigset_t* mask) {
+  StackLock lock;
+  Waiter waiter;
+  bool interrupted = false;
+  for (;;) {
+    Poll poll(fds, waiter);
+    poll.build();
+    drive_stack();
+    const bool may_wait = !interrupted && !deadline.passed();
+    const int ready = poll.look(may_wait);
+    if (ready > 0) return ready;
+    if (interrupted) return Error{EINTR};
+    if (!may_wait) return 0;
+    switch (waiter.wait(poll.kernel(), deadline, mask)) {
+      case Waiter::Woke::kKernel: {
+        poll.merge_kernel();
+        const int woken = poll.look(true);
+        if (woken > 0) return woken;
+        break;
+      }
+      case Waiter::Woke::kSignal:
+        interrupted = true;
+        break;
+      case Waiter::Woke::kTimeout:
+      case Waiter::Woke::kNotified:
+        break;
+    }
+  }
+}
+
+}  // namespace underpass

@@ -1,0 +1,689 @@
+// datagrams.cpp - UDP sockets: connected or not, errors, sizes, control data, multicast
+#include <net/if.h>
+#include <sys/ioctl.h>
+
+#include <algorithm>
+
+#include "scenario.h"
+
+using namespace scenario;
+
+namespace {
+
+int bound_udp(sockaddr_in address = mine()) {
+  const int fd = udp();
+  must("bind", bind(fd, plain(address), sizeof address));
+  set_timeout(fd, SO_RCVTIMEO, kLimitMs);
+  return fd;
+}
+
+// Connected to the peer's slot; each knows the other.
+int connected_udp(int slot = 0) {
+  const int fd = udp();
+  sockaddr_in address = theirs(number(peer("udp %d", slot)));
+  must("connect", connect(fd, plain(address), sizeof address));
+  set_timeout(fd, SO_RCVTIMEO, kLimitMs);
+  return fd;
+}
+
+void said_datagram(const char* call, long result, const void* data, const sockaddr_in& from,
+                   socklen_t length) {
+  said_data(call, result, data);
+  if (result >= 0) note("from %s:%d length %u", ip_name(from.sin_addr), from.sin_port != 0, length);
+}
+
+void receive(int fd, int flags = 0, size_t room = 70000) {
+  std::string buffer(room, '\0');
+  sockaddr_in from{};
+  socklen_t length = sizeof from;
+  const ssize_t got = recvfrom(fd, buffer.data(), room, flags, plain(from), &length);
+  said_datagram("recvfrom", got, buffer.data(), from, length);
+}
+
+void unconnected() {
+  const int fd = udp();
+  said_sockname(fd);
+  said_peername(fd);
+  sockaddr_in first = theirs(number(peer("udp 0")));
+  sockaddr_in second = theirs(number(peer("udp 1")));
+  said("send", send(fd, "x", 1, 0));
+  said("sendto", sendto(fd, "hello", 5, 0, plain(first), sizeof first));
+  said_sockname(fd);
+  said("sendto", sendto(fd, "hello", 5, 0, plain(second), sizeof second));
+  peer_said("recvfrom 0");
+  peer_said("recvfrom 1");
+  note("one port for both: %d", number(peer("source")) == port_of(fd));
+  for (const int slot : {0, 1}) {
+    peer("sendto %d %d 20", slot, port_of(fd));
+    receive(fd);
+  }
+  close(fd);
+}
+
+void connected() {
+  const int fd = connected_udp();
+  said_sockname(fd);
+  said_peername(fd);
+  ask("echo 0");
+  said("send", send(fd, "hello", 5, 0));
+  answer_said("echo");
+  receive(fd);
+  note("-- others are not heard");
+  peer("udp 1");
+  peer("sendto 1 %d 7", port_of(fd));
+  peer("sendto 0 %d 9", port_of(fd));
+  receive(fd);
+  said("recv", recv(fd, nullptr, 0, MSG_DONTWAIT));
+  note("-- write, read, writev, readv");
+  char buffer[16];
+  ask("echo 0");
+  said("write", write(fd, "hello", 5));
+  answer();
+  said_data("read", read(fd, buffer, sizeof buffer), buffer);
+  iovec pieces[2] = {{const_cast<char*>("ab"), 2}, {const_cast<char*>("cd"), 2}};
+  ask("echo 0");
+  said("writev", writev(fd, pieces, 2));
+  answer();
+  iovec rooms[2] = {{buffer, 1}, {buffer + 1, 15}};
+  said_data("readv", readv(fd, rooms, 2), buffer);
+  note("-- to another");
+  sockaddr_in other = theirs(number(peer("udp 2")));
+  said("sendto", sendto(fd, "hello", 5, 0, plain(other), sizeof other));
+  peer_said("recvfrom 2");
+  note("-- dissolved");
+  sockaddr_in none{};
+  none.sin_family = AF_UNSPEC;
+  said("connect AF_UNSPEC", connect(fd, plain(none), sizeof none));
+  said_peername(fd);
+  said("send", send(fd, "x", 1, 0));
+  said("connect to another", connect(fd, plain(other), sizeof other));
+  ask("echo 2");
+  said("send", send(fd, "hello", 5, 0));
+  answer_said("echo");
+  receive(fd);
+  close(fd);
+}
+
+// The ICMP error meets a later call of a connected socket (udp(7)).
+void refused() {
+  const int fd = udp();
+  sockaddr_in closed = theirs(number(peer("closed_port 1")));
+  said("connect", connect(fd, plain(closed), sizeof closed));
+  said("send", send(fd, "x", 1, 0));
+  await(fd, POLLERR);
+  char byte;
+  said("recv", recv(fd, &byte, 1, MSG_DONTWAIT));
+  said("recv", recv(fd, &byte, 1, MSG_DONTWAIT));
+  said("send", send(fd, "x", 1, 0));
+  await(fd, POLLERR);
+  said_so_error(fd);
+  said_so_error(fd);
+  said_poll(fd);
+  said("send", send(fd, "x", 1, 0));
+  await(fd, POLLERR);
+  said("send", send(fd, "x", 1, 0));
+  close(fd);
+  note("-- a blocked recv");
+  const int other = udp();
+  said("connect", connect(other, plain(closed), sizeof closed));
+  set_timeout(other, SO_RCVTIMEO, kLimitMs);
+  said("send", send(other, "x", 1, 0));
+  said("recv", recv(other, &byte, 1, 0));
+  close(other);
+}
+
+void unconnected_is_not_refused() {
+  const int fd = udp();
+  sockaddr_in closed = theirs(number(peer("closed_port 1")));
+  said("sendto", sendto(fd, "x", 1, 0, plain(closed), sizeof closed));
+  sockaddr_in open = theirs(number(peer("udp 0")));
+  said("sendto", sendto(fd, "hello", 5, 0, plain(open), sizeof open));
+  peer_said("recvfrom 0");
+  peer("sendto 0 %d 5", port_of(fd));
+  set_timeout(fd, SO_RCVTIMEO, kLimitMs);
+  receive(fd);
+  said_poll(fd);
+  close(fd);
+}
+
+void truncation() {
+  const int fd = bound_udp();
+  const int port = port_of(fd);
+  peer("udp 0");
+  char buffer[200] = {};
+  iovec room{buffer, 5};
+  msghdr header{};
+  header.msg_iov = &room;
+  header.msg_iovlen = 1;
+  const auto next = [port] { peer("sendto 0 %d 100", port); };
+  next();
+  said_data("recv", recv(fd, buffer, 5, 0), buffer);
+  next();
+  said("recv TRUNC", recv(fd, buffer, 5, MSG_TRUNC));
+  next();
+  said_data("recvmsg", recvmsg(fd, &header, 0), buffer);
+  note("flags %x", static_cast<unsigned>(header.msg_flags));
+  next();
+  said("recvmsg TRUNC", recvmsg(fd, &header, MSG_TRUNC));
+  note("flags %x", static_cast<unsigned>(header.msg_flags));
+  next();
+  said("peek", recv(fd, buffer, 5, MSG_PEEK));
+  said("peek TRUNC", recv(fd, nullptr, 0, MSG_PEEK | MSG_TRUNC));
+  note("FIONREAD %d", unread(fd));
+  said("recv 0", recv(fd, buffer, 0, 0));
+  said("recv", recv(fd, buffer, 5, MSG_DONTWAIT));
+  next();
+  room.iov_len = sizeof buffer;
+  said("recvmsg fits", recvmsg(fd, &header, 0));
+  note("flags %x", static_cast<unsigned>(header.msg_flags));
+  next();
+  said("readv", readv(fd, &room, 1));
+  close(fd);
+}
+
+void empty_datagrams() {
+  const int fd = connected_udp();
+  said("send", send(fd, nullptr, 0, 0));
+  peer_said("recvfrom 0");
+  said("write", write(fd, "", 0));
+  peer("sendto 0 %d 0", port_of(fd));
+  await(fd, POLLIN);
+  note("FIONREAD %d", unread(fd));
+  char byte;
+  said("recv", recv(fd, &byte, 1, 0));
+  said_poll(fd);
+  said("recv", recv(fd, &byte, 1, MSG_DONTWAIT));
+  iovec none{nullptr, 0};
+  said("writev", writev(fd, &none, 1));
+  peer_said("recvfrom 0");
+  close(fd);
+}
+
+// Past the MTU the kernel makes and joins the fragments.
+void all_sizes() {
+  const int fd = connected_udp();
+  for (const size_t bytes : {1U, 1471U, 1472U, 1473U, 9000U, 65507U}) {
+    const std::string data = pattern(bytes);
+    ask("echo 0");
+    said("send", send(fd, data.data(), data.size(), 0));
+    answer_said("echo");
+    receive(fd);
+  }
+  const std::string data = pattern(65508);
+  said("too long", send(fd, data.data(), data.size(), 0));
+  close(fd);
+}
+
+void flags_and_waits() {
+  const int fd = bound_udp();
+  const int port = port_of(fd);
+  peer("udp 0");
+  char buffer[64];
+  said("DONTWAIT", recv(fd, buffer, 1, MSG_DONTWAIT));
+  set_nonblocking(fd, true);
+  said("O_NONBLOCK", recv(fd, buffer, 1, 0));
+  set_nonblocking(fd, false);
+  set_timeout(fd, SO_RCVTIMEO, 10);
+  said("timeout", recv(fd, buffer, 1, 0));
+  set_timeout(fd, SO_RCVTIMEO, kLimitMs);
+  peer("sendto 0 %d 20", port);
+  peer("sendto 0 %d 10", port);
+  await(fd, POLLIN);
+  said_data("peek", recv(fd, buffer, sizeof buffer, MSG_PEEK), buffer);
+  note("FIONREAD %d", unread(fd));
+  said_data("WAITALL", recv(fd, buffer, sizeof buffer, MSG_WAITALL), buffer);
+  receive(fd);
+  said("OOB", recv(fd, buffer, 1, MSG_OOB | MSG_DONTWAIT));
+  said("ERRQUEUE", recv(fd, buffer, 1, MSG_ERRQUEUE));
+  note("FIONREAD %d", unread(fd));
+  note("-- a blocked recv");
+  ssize_t got = 0;
+  Worker worker([&] { got = recv(fd, buffer, sizeof buffer, 0); });
+  worker.await_blocked();
+  peer("sendto 0 %d 5", port);
+  worker.join();
+  said("recv", got);
+  note("-- corked");
+  sockaddr_in address = theirs(number(peer("udp 1")));
+  said("connect", connect(fd, plain(address), sizeof address));
+  said("send MORE", send(fd, "ab", 2, MSG_MORE));
+  said("send", send(fd, "cd", 2, 0));
+  peer_said("recvfrom 1");
+  close(fd);
+}
+
+void several_at_once() {
+  const int fd = connected_udp();
+  constexpr int kCount = 4;
+  char buffers[kCount][16] = {};
+  iovec pieces[kCount];
+  mmsghdr messages[kCount] = {};
+  for (int i = 0; i < kCount; ++i) {
+    snprintf(buffers[i], sizeof buffers[i], "datagram %d", i);
+    pieces[i] = {buffers[i], 10};
+    messages[i].msg_hdr.msg_iov = &pieces[i];
+    messages[i].msg_hdr.msg_iovlen = 1;
+  }
+  said("sendmmsg", sendmmsg(fd, messages, kCount, 0));
+  note("lengths %u %u", messages[0].msg_len, messages[kCount - 1].msg_len);
+  for (int i = 0; i < kCount; ++i) peer_said("recvfrom 0");
+  const auto fetch = [&](const char* what, int count, int flags, timespec* limit) {
+    memset(buffers, 0, sizeof buffers);
+    for (iovec& piece : pieces) piece.iov_len = sizeof buffers[0];
+    said(what, recvmmsg(fd, messages, static_cast<unsigned>(count), flags, limit));
+  };
+  fetch("none", kCount, MSG_DONTWAIT, nullptr);
+  for (int i = 0; i < kCount; ++i) peer("sendto 0 %d %d", port_of(fd), i + 1);
+  fetch("all", kCount, 0, nullptr);
+  for (const mmsghdr& one : messages) note("%u", one.msg_len);
+  for (int i = 0; i < 2; ++i) peer("sendto 0 %d %d", port_of(fd), i + 1);
+  await(fd, POLLIN);
+  fetch("DONTWAIT", kCount, MSG_DONTWAIT, nullptr);
+  peer("sendto 0 %d 3", port_of(fd));
+  fetch("WAITFORONE", kCount, MSG_WAITFORONE, nullptr);
+  // The time is looked at after each datagram only (recvmmsg(2), BUGS).
+  timespec limit{0, 0};
+  peer("sendto 0 %d 3", port_of(fd));
+  peer("sendto 0 %d 3", port_of(fd));
+  fetch("no time", kCount, 0, &limit);
+  limit = {0, 2000000000};
+  fetch("bad time", kCount, 0, &limit);
+  limit = {3, 0};
+  for (int i = 0; i < 2; ++i) peer("sendto 0 %d %d", port_of(fd), i + 1);
+  fetch("some time", 2, 0, &limit);
+  note("time was written back %d", limit.tv_sec < 3);
+  close(fd);
+}
+
+// A socket on 0.0.0.0 hears loopback, its own address and the interface.
+void heard_from_everywhere() {
+  const int fd = bound_udp(anywhere());
+  const int local = bound_udp(loopback());
+  peer("udp 0");
+  for (int round = 0; round < 3; ++round) {
+    sockaddr_in address = loopback(port_of(fd));
+    said("sendto", sendto(local, "local", 5, 0, plain(address), sizeof address));
+    receive(fd);
+    peer("sendto 0 %d 30", port_of(fd));
+    receive(fd);
+  }
+  note("-- both wait");
+  sockaddr_in address = loopback(port_of(fd));
+  said("sendto", sendto(local, "local", 5, 0, plain(address), sizeof address));
+  peer("sendto 0 %d 30", port_of(fd));
+  int from_peer = 0;
+  for (int i = 0; i < 2; ++i) {
+    char buffer[64];
+    sockaddr_in from{};
+    socklen_t length = sizeof from;
+    recvfrom(fd, buffer, sizeof buffer, 0, plain(from), &length);
+    from_peer += from.sin_addr.s_addr == peer_ip.s_addr;
+  }
+  note("one of them the peer's: %d", from_peer);
+  said("recv", recv(fd, nullptr, 0, MSG_DONTWAIT));
+  note("-- answers");
+  sockaddr_in back = loopback(port_of(local));
+  said("sendto", sendto(fd, "back", 4, 0, plain(back), sizeof back));
+  receive(local);
+  note("-- either wakes a blocked recv");
+  for (const bool over_loopback : {true, false}) {
+    char buffer[64];
+    ssize_t got = 0;
+    Worker worker([&] { got = recv(fd, buffer, sizeof buffer, 0); });
+    worker.await_blocked();
+    if (over_loopback) {
+      sendto(local, "local", 5, 0, plain(address), sizeof address);
+    } else {
+      peer("sendto 0 %d 30", port_of(fd));
+    }
+    worker.join();
+    said("recv", got);
+  }
+  close(fd);
+  close(local);
+}
+
+void said_control(int fd) {
+  char data[64];
+  alignas(cmsghdr) char control[256];
+  iovec room{data, sizeof data};
+  msghdr header{};
+  header.msg_iov = &room;
+  header.msg_iovlen = 1;
+  header.msg_control = control;
+  header.msg_controllen = sizeof control;
+  said("recvmsg", recvmsg(fd, &header, 0));
+  note("flags %x control %zu", static_cast<unsigned>(header.msg_flags), header.msg_controllen);
+  const unsigned index = if_nametoindex("up0");
+  for (cmsghdr* one = CMSG_FIRSTHDR(&header); one != nullptr; one = CMSG_NXTHDR(&header, one)) {
+    std::string value;
+    if (one->cmsg_level == IPPROTO_IP && one->cmsg_type == IP_PKTINFO) {
+      in_pktinfo info;
+      memcpy(&info, CMSG_DATA(one), sizeof info);
+      value = std::string(ip_name(info.ipi_addr)) + " " + ip_name(info.ipi_spec_dst) +
+              (static_cast<unsigned>(info.ipi_ifindex) == index ? " interface" : " another");
+    } else if (one->cmsg_level == IPPROTO_IP && one->cmsg_type == IP_TTL) {
+      int ttl;
+      memcpy(&ttl, CMSG_DATA(one), sizeof ttl);
+      value = std::to_string(ttl);
+    } else if (one->cmsg_level == IPPROTO_IP && one->cmsg_type == IP_TOS) {
+      value = std::to_string(*CMSG_DATA(one));
+    } else if (one->cmsg_level == SOL_SOCKET && one->cmsg_type == SO_TIMESTAMP) {
+      timeval time;
+      memcpy(&time, CMSG_DATA(one), sizeof time);
+      timeval now;
+      gettimeofday(&now, nullptr);
+      value = std::to_string(now.tv_sec - time.tv_sec <= 5 && time.tv_sec <= now.tv_sec);
+    } else if (one->cmsg_level == SOL_SOCKET && one->cmsg_type == SO_TIMESTAMPNS) {
+      timespec time;
+      memcpy(&time, CMSG_DATA(one), sizeof time);
+      timespec now;
+      clock_gettime(CLOCK_REALTIME, &now);
+      value = std::to_string(now.tv_sec - time.tv_sec <= 5 && time.tv_sec <= now.tv_sec);
+    }
+    note("level %d type %d length %zu: %s", one->cmsg_level, one->cmsg_type, one->cmsg_len,
+         value.c_str());
+  }
+}
+
+void control_data() {
+  const int fd = bound_udp(anywhere());
+  peer("udp 0");
+  const int port = port_of(fd);
+  peer("sendto 0 %d 5", port);
+  said_control(fd);
+  set_option(fd, IPPROTO_IP, IP_PKTINFO, 1);
+  peer("sendto 0 %d 5", port);
+  said_control(fd);
+  set_option(fd, SOL_SOCKET, SO_TIMESTAMP, 1);
+  set_option(fd, IPPROTO_IP, IP_RECVTTL, 1);
+  set_option(fd, IPPROTO_IP, IP_RECVTOS, 1);
+  peer("sendto 0 %d 5", port);
+  said_control(fd);
+  set_option(fd, SOL_SOCKET, SO_TIMESTAMPNS, 1);
+  peer("sendto 0 %d 5", port);
+  said_control(fd);
+  const int local = bound_udp(loopback());
+  sockaddr_in address = loopback(port);
+  sendto(local, "hello", 5, 0, plain(address), sizeof address);
+  said_control(fd);
+  close(local);
+  note("-- no room");
+  peer("sendto 0 %d 5", port);
+  char data[8];
+  alignas(cmsghdr) char control[64];
+  for (const size_t room : {0U, 8U, 16U, 24U, 32U, 40U}) {
+    peer("sendto 0 %d 5", port);
+    iovec piece{data, sizeof data};
+    msghdr header{};
+    header.msg_iov = &piece;
+    header.msg_iovlen = 1;
+    header.msg_control = control;
+    header.msg_controllen = room;
+    recvmsg(fd, &header, 0);
+    note("room %zu: flags %x control %zu", room, static_cast<unsigned>(header.msg_flags),
+         header.msg_controllen);
+  }
+  close(fd);
+}
+
+// The source address of an answer is chosen by control data.
+void control_data_sent() {
+  const int fd = bound_udp(anywhere());
+  sockaddr_in address = theirs(number(peer("udp 0")));
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(in_pktinfo))] = {};
+  char text[] = "hello";
+  iovec piece{text, 5};
+  msghdr header{};
+  header.msg_name = &address;
+  header.msg_namelen = sizeof address;
+  header.msg_iov = &piece;
+  header.msg_iovlen = 1;
+  header.msg_control = control;
+  header.msg_controllen = sizeof control;
+  cmsghdr* one = CMSG_FIRSTHDR(&header);
+  one->cmsg_level = IPPROTO_IP;
+  one->cmsg_type = IP_PKTINFO;
+  one->cmsg_len = CMSG_LEN(sizeof(in_pktinfo));
+  in_pktinfo info{};
+  info.ipi_spec_dst = my_ip;
+  memcpy(CMSG_DATA(one), &info, sizeof info);
+  said("sendmsg", sendmsg(fd, &header, 0));
+  peer_said("recvfrom 0");
+  note("from the bound port: %d", number(peer("source")) == port_of(fd));
+  one->cmsg_type = 99;
+  said("unknown control", sendmsg(fd, &header, 0));
+  peer("sendto 0 %d 5", port_of(fd));
+  receive(fd);
+  close(fd);
+}
+
+void broadcast() {
+  const int fd = udp();
+  sockaddr_in address = at({peer_ip.s_addr | htonl(0xff)}, 9999);
+  said("forbidden", sendto(fd, "x", 1, 0, plain(address), sizeof address));
+  set_option(fd, SOL_SOCKET, SO_BROADCAST, 1);
+  said("allowed", sendto(fd, "x", 1, 0, plain(address), sizeof address));
+  address.sin_addr.s_addr = htonl(INADDR_BROADCAST);
+  said("without a route", sendto(fd, "x", 1, 0, plain(address), sizeof address));
+  sockaddr_in known = theirs(number(peer("udp 0")));
+  said("sendto", sendto(fd, "hello", 5, 0, plain(known), sizeof known));
+  peer_said("recvfrom 0");
+  peer("sendto 0 %d 5", port_of(fd));
+  receive(fd);
+  close(fd);
+}
+
+// Joined groups are the kernel's; the socket hears them beside the rest.
+void multicast() {
+  const int fd = bound_udp(anywhere());
+  ip_mreqn request{};
+  request.imr_multiaddr.s_addr = htonl(0xe8010203);
+  request.imr_address = my_ip;
+  said("join", setsockopt(fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &request, sizeof request));
+  said("join again", setsockopt(fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &request, sizeof request));
+  said("interface", setsockopt(fd, IPPROTO_IP, IP_MULTICAST_IF, &request, sizeof request));
+  uint8_t ttl = 1;
+  said("ttl", setsockopt(fd, IPPROTO_IP, IP_MULTICAST_TTL, &ttl, sizeof ttl));
+  sockaddr_in group = at(request.imr_multiaddr, port_of(fd));
+  said("sendto", sendto(fd, "to the group", 12, 0, plain(group), sizeof group));
+  receive(fd);
+  peer("udp 0");
+  peer("sendto 0 %d 5", port_of(fd));
+  receive(fd);
+  ip_mreq old{request.imr_multiaddr, my_ip};
+  said("leave", setsockopt(fd, IPPROTO_IP, IP_DROP_MEMBERSHIP, &old, sizeof old));
+  said("leave again", setsockopt(fd, IPPROTO_IP, IP_DROP_MEMBERSHIP, &old, sizeof old));
+  close(fd);
+}
+
+void shut_down() {
+  const int fd = udp();
+  said("unconnected", shutdown(fd, SHUT_RD));
+  close(fd);
+  const int other = connected_udp();
+  said("SHUT_WR", shutdown(other, SHUT_WR));
+  said("send", send(other, "x", 1, MSG_NOSIGNAL));
+  said_poll(other);
+  peer("sendto 0 %d 5", port_of(other));
+  receive(other);
+  char byte;
+  long result = -2;
+  {
+    Worker worker([&] { result = recv(other, &byte, 1, 0); });
+    worker.await_blocked();
+    said("SHUT_RD", shutdown(other, SHUT_RD));
+    worker.join();
+  }
+  said("blocked recv", result);
+  said_poll(other);
+  said("recv", recv(other, &byte, 1, 0));
+  close(other);
+}
+
+void refusals() {
+  const int fd = udp();
+  sockaddr_in address = theirs(number(peer("udp 0")));
+  sockaddr_in wrong = address;
+  wrong.sin_port = 0;
+  said("port 0", sendto(fd, "x", 1, 0, plain(wrong), sizeof wrong));
+  said("no address", send(fd, "x", 1, 0));
+  said("short address", sendto(fd, "x", 1, 0, plain(address), 4));
+  wrong = address;
+  wrong.sin_family = AF_INET6;
+  said("family", sendto(fd, "x", 1, 0, plain(wrong), sizeof wrong));
+  said("bad address", sendto(fd, "x", 1, 0, static_cast<sockaddr*>(bad_pointer()), 16));
+  said("bad data", sendto(fd, bad_pointer(), 5, 0, plain(address), sizeof address));
+  said("OOB", sendto(fd, "x", 1, MSG_OOB, plain(address), sizeof address));
+  wrong = at({htonl(0xc6336407)}, 7);
+  said("no route", sendto(fd, "x", 1, 0, plain(wrong), sizeof wrong));
+  said("no route", connect(fd, plain(wrong), sizeof wrong));
+  said("sendto", sendto(fd, "hello", 5, 0, plain(address), sizeof address));
+  peer_said("recvfrom 0");
+  peer("sendto 0 %d 5", port_of(fd));
+  await(fd, POLLIN);
+  said("recv bad", recv(fd, bad_pointer(), 5, 0));
+  close(fd);
+  const int first = bound_udp();
+  const int second = udp();
+  sockaddr_in used = mine(port_of(first));
+  said("used port", bind(second, plain(used), sizeof used));
+  close(first);
+  said("free again", bind(second, plain(used), sizeof used));
+  close(second);
+}
+
+void waits_for_datagrams() {
+  const int fd = bound_udp();
+  peer("udp 0");
+  const int epoll = epoll_create1(0);
+  epoll_event event{EPOLLIN | EPOLLOUT | EPOLLET, {}};
+  const auto wait = [&](int limit_ms) {
+    epoll_event got{};
+    const int count = epoll_wait(epoll, &got, 1, limit_ms);
+    note("epoll_wait = %d %s", count, event_names(count > 0 ? got.events : 0).c_str());
+  };
+  said("add", epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event));
+  wait(0);
+  wait(0);
+  peer("sendto 0 %d 5", port_of(fd));
+  wait(kLimitMs);
+  wait(0);
+  peer("sendto 0 %d 5", port_of(fd));
+  wait(kLimitMs);
+  receive(fd);
+  receive(fd);
+  event.events = EPOLLIN;
+  said("mod", epoll_ctl(epoll, EPOLL_CTL_MOD, fd, &event));
+  wait(0);
+  peer("sendto 0 %d 5", port_of(fd));
+  wait(kLimitMs);
+  wait(0);
+  receive(fd);
+  wait(0);
+  said_poll(fd);
+  fd_set in;
+  FD_ZERO(&in);
+  FD_SET(fd, &in);
+  peer("sendto 0 %d 5", port_of(fd));
+  timeval limit{5, 0};
+  said("select", select(fd + 1, &in, nullptr, nullptr, &limit));
+  close(epoll);
+  close(fd);
+}
+
+void two_sockets_of_one_port() {
+  const int first = udp();
+  const int second = udp();
+  set_option(first, SOL_SOCKET, SO_REUSEADDR, 1);
+  set_option(second, SOL_SOCKET, SO_REUSEADDR, 1);
+  sockaddr_in address = mine();
+  said("bind", bind(first, plain(address), sizeof address));
+  address = mine(port_of(first));
+  said("bind", bind(second, plain(address), sizeof address));
+  peer("udp 0");
+  peer("sendto 0 %d 5", port_of(first));
+  const bool came = eventually(
+      [&] { return (poll_now(first) & POLLIN) != 0 || (poll_now(second) & POLLIN) != 0; });
+  note("one of them heard it: %d", came);
+  close(first);
+  close(second);
+}
+
+void small_receive_buffer() {
+  const int fd = bound_udp();
+  set_option(fd, SOL_SOCKET, SO_RCVBUF, 4096);
+  peer("udp 0");
+  for (int i = 0; i < 100; ++i) peer("sendto 0 %d 1000", port_of(fd));
+  await(fd, POLLIN);
+  int count = 0;
+  char buffer[2000];
+  while (recv(fd, buffer, sizeof buffer, MSG_DONTWAIT) == 1000) ++count;
+  note("some were dropped: %d, some kept: %d", count<100, count> 0);
+  peer("sendto 0 %d 7", port_of(fd));
+  receive(fd);
+  close(fd);
+}
+
+void a_burst_in_order() {
+  const int fd = connected_udp();
+  for (int i = 0; i < 100; ++i) peer("sendto 0 %d %d", port_of(fd), i + 1);
+  bool fine = true;
+  char buffer[200];
+  for (int i = 0; i < 100; ++i) fine = fine && recv(fd, buffer, sizeof buffer, 0) == i + 1;
+  note("in order: %d", fine);
+  for (int i = 0; i < 100; ++i) fine = fine && send(fd, buffer, static_cast<size_t>(i), 0) == i;
+  note("sent: %d", fine);
+  for (int i = 0; i < 100; ++i) fine = fine && number(peer("recvfrom 0")) == i;
+  note("received: %d", fine);
+  close(fd);
+}
+
+void bind_variants() {
+  const int fd = udp();
+  sockaddr_in address = anywhere();
+  said("bind any", bind(fd, plain(address), sizeof address));
+  said_sockname(fd);
+  said("bind again", bind(fd, plain(address), sizeof address));
+  sockaddr_in known = theirs(number(peer("udp 0")));
+  said("connect", connect(fd, plain(known), sizeof known));
+  said_sockname(fd);
+  ask("echo 0");
+  said("send", send(fd, "hello", 5, 0));
+  answer_said("echo");
+  receive(fd, MSG_WAITALL);
+  close(fd);
+  const int local = udp();
+  address = loopback();
+  said("bind loopback", bind(local, plain(address), sizeof address));
+  said("send from loopback", sendto(local, "x", 1, 0, plain(known), sizeof known));
+  close(local);
+}
+
+constexpr Scenario kScenarios[] = {
+    {"unconnected", Proof::kUdp, unconnected},
+    {"connected", Proof::kUdp, connected},
+    {"refused", Proof::kNone, refused},
+    {"unconnected_is_not_refused", Proof::kUdp, unconnected_is_not_refused},
+    {"truncation", Proof::kUdp, truncation},
+    {"empty_datagrams", Proof::kUdp, empty_datagrams},
+    {"all_sizes", Proof::kUdp, all_sizes},
+    {"flags_and_waits", Proof::kUdp, flags_and_waits},
+    {"several_at_once", Proof::kUdp, several_at_once},
+    {"heard_from_everywhere", Proof::kUdp, heard_from_everywhere},
+    {"control_data", Proof::kUdp, control_data},
+    {"control_data_sent", Proof::kUdp, control_data_sent},
+    {"broadcast", Proof::kUdp, broadcast},
+    {"multicast", Proof::kUdp, multicast},
+    {"shut_down", Proof::kUdp, shut_down},
+    {"refusals", Proof::kUdp, refusals},
+    {"waits_for_datagrams", Proof::kUdp, waits_for_datagrams},
+    {"two_sockets_of_one_port", Proof::kNone, two_sockets_of_one_port},
+    {"small_receive_buffer", Proof::kUdp, small_receive_buffer},
+    {"a_burst_in_order", Proof::kUdp, a_burst_in_order},
+    {"bind_variants", Proof::kUdp, bind_variants},
+};
+
+}  // namespace
+
+int main(int argc, char** argv) { return scenario::main(argc, argv, kScenarios); }

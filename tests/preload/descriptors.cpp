@@ -1,0 +1,319 @@
+// descriptors.cpp - numbers of descriptors, and several descriptors of one socket
+#include <linux/close_range.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include "scenario.h"
+
+using namespace scenario;
+
+namespace {
+
+void lowest_free_numbers() {
+  note("-- each call gives the lowest free number");
+  const int first = tcp();
+  const int second = udp();
+  const int third = tcp();
+  note("%d %d %d", first, second, third);
+  close(second);
+  note("socket %d", tcp());
+  const int listener = listening();
+  note("listener %d", listener);
+  peer("connect 1 %d", port_of(listener));
+  close(first);
+  note("accept %d", accept(listener, nullptr, nullptr));
+  peer("connect 2 %d", port_of(listener));
+  note("accept %d", accept(listener, nullptr, nullptr));
+  int ends[2];
+  must("pipe", pipe(ends));
+  note("pipe %d %d", ends[0], ends[1]);
+  const int epoll = epoll_create1(0);
+  note("epoll %d", epoll);
+  close(third);
+  note("open %d", open("/dev/null", O_RDONLY));
+  for (int fd = first; fd <= epoll; ++fd) close(fd);
+  note("again %d", tcp());
+  close(first);
+}
+
+void no_descriptors_left() {
+  const int listener = listening();
+  peer("connect 1 %d", port_of(listener));
+  await(listener, POLLIN);
+  rlimit before{};
+  getrlimit(RLIMIT_NOFILE, &before);
+  rlimit tight = before;
+  tight.rlim_cur = static_cast<rlim_t>(listener) + 1;
+  must("setrlimit", setrlimit(RLIMIT_NOFILE, &tight));
+  said("socket", socket(AF_INET, SOCK_STREAM, 0));
+  said("accept", accept(listener, nullptr, nullptr));
+  said("dup", dup(listener));
+  said("epoll_create1", epoll_create1(0));
+  must("setrlimit", setrlimit(RLIMIT_NOFILE, &before));
+  const int fd = accept(listener, nullptr, nullptr);
+  worked("accept", fd);
+  said("send", send(fd, "hello", 5, 0));
+  peer_said("recv 1 5");
+  close(fd);
+  close(listener);
+}
+
+void socket_arguments() {
+  said("family", socket(99, SOCK_STREAM, 0));
+  said("type", socket(AF_INET, 99, 0));
+  said("protocol", socket(AF_INET, SOCK_STREAM, IPPROTO_UDP));
+  said("flags", socket(AF_INET, SOCK_STREAM | 0x400000, 0));
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+  note("flags %x, FD %d", static_cast<unsigned>(fcntl(fd, F_GETFL)), fcntl(fd, F_GETFD));
+  said("F_SETFD", fcntl(fd, F_SETFD, 0));
+  note("FD %d", fcntl(fd, F_GETFD));
+  struct stat status {};
+  said("fstat", fstat(fd, &status));
+  note("socket %d", S_ISSOCK(status.st_mode));
+  said("lseek", lseek(fd, 0, SEEK_CUR));
+  said("ftruncate", ftruncate(fd, 0));
+  said("F_DUPFD", fcntl(fd, F_DUPFD, -1));
+  said("fcntl", fcntl(fd, 9999, 0));
+  close(fd);
+  int pair[2];
+  said("socketpair", socketpair(AF_UNIX, SOCK_DGRAM, 0, pair));
+  said("send", send(pair[0], "x", 1, 0));
+  char byte;
+  said_data("recv", recv(pair[1], &byte, 1, 0), &byte);
+  close(pair[0]);
+  close(pair[1]);
+  said("socketpair AF_INET", socketpair(AF_INET, SOCK_STREAM, 0, pair));
+}
+
+// All descriptors of a socket are equal; the connection ends with the last.
+void dup_shares_everything() {
+  both_ways([](int fd) {
+    char buffer[16];
+    const int first = dup(fd);
+    const int second = fcntl(fd, F_DUPFD, 50);
+    const int third = fcntl(fd, F_DUPFD_CLOEXEC, 50);
+    said("dup2", dup2(fd, 60));
+    said("dup3", dup3(fd, 61, O_CLOEXEC));
+    note("numbers %d %d %d", first - fd, second, third);
+    for (const int one : {first, second, third, 60, 61}) note("FD %d", fcntl(one, F_GETFD));
+    set_nonblocking(second, true);
+    note("shared O_NONBLOCK %d", (fcntl(fd, F_GETFL) & O_NONBLOCK) != 0);
+    said("recv", recv(fd, buffer, 1, 0));
+    set_option(60, IPPROTO_TCP, TCP_NODELAY, 1);
+    int value = 0;
+    socklen_t length = sizeof value;
+    getsockopt(61, IPPROTO_TCP, TCP_NODELAY, &value, &length);
+    note("shared TCP_NODELAY %d", value);
+    said("send", send(first, "one", 3, 0));
+    said("send", send(61, "two", 3, 0));
+    peer_said("recv 1 6");
+    peer_said("text 1 abcd");
+    await(third, POLLIN);
+    said_data("recv", recv(60, buffer, 2, 0), buffer);
+    said_data("recv", recv(first, buffer, 2, 0), buffer);
+    for (const int one : {first, second, 60}) said("close", close(one));
+    said("send on a closed one", send(first, "x", 1, 0));
+    said("send", send(third, "three", 5, 0));
+    peer_said("recv 1 5");
+    said("shutdown", shutdown(61, SHUT_WR));
+    said("send", send(fd, "x", 1, MSG_NOSIGNAL));
+    peer_said("recv 1 1");
+    said("close", close(third));
+    said("close", close(61));
+    said_poll(fd);
+  });
+}
+
+void closing_order_of_dups() {
+  for (const bool original_first : {true, false}) {
+    const int fd = original_first ? connected() : accepted();
+    const int other = dup(fd);
+    close(original_first ? fd : other);
+    const int left = original_first ? other : fd;
+    said("send", send(left, "hello", 5, 0));
+    peer_said("recv 1 5");
+    peer_said("text 1 hello");
+    char buffer[16];
+    said_data("recv", recv(left, buffer, sizeof buffer, 0), buffer);
+    said_peername(left);
+    close(left);
+    peer_said("recv 1 1");
+    peer("forget");
+  }
+}
+
+void dup2_over_a_socket() {
+  const int first = connected(1);
+  const int second = accepted(2);
+  note("-- a connection over another");
+  said("dup2", dup2(first, second) - second);
+  peer_said("recv 2 1");
+  said("send", send(second, "hello", 5, 0));
+  peer_said("recv 1 5");
+  note("-- itself");
+  said("dup2", dup2(first, first) - first);
+  said("dup3", dup3(first, first, 0));
+  said("dup3 flags", dup3(first, 70, 1));
+  said("dup2 from closed", dup2(99, first));
+  said("dup2 to negative", dup2(first, minus_one));
+  note("-- a file over the last descriptor");
+  const int null = open("/dev/null", O_RDWR);
+  said("dup2", dup2(null, second) - second);
+  said("write", write(second, "x", 1));
+  said("dup2", dup2(null, first) - first);
+  peer_said("recv 1 1");
+  said("send", send(first, "x", 1, 0));
+  said("write", write(first, "x", 1));
+  close(null);
+  close(first);
+  close(second);
+  note("-- a connection over a file");
+  const int third = connected(3);
+  const int file = open("/dev/null", O_RDWR);
+  said("dup2", dup2(third, file) - file);
+  close(third);
+  said("write", write(file, "hello", 5));
+  peer_said("recv 3 5");
+  close(file);
+  peer_said("recv 3 1");
+}
+
+// Standard input and output of a server of the inetd kind.
+void dup2_over_stdin() {
+  const int saved = fcntl(0, F_DUPFD, 100);
+  const int fd = accepted();
+  dup2(fd, 0);
+  close(fd);
+  peer_said("text 1 hello");
+  char buffer[16];
+  said_data("read", read(STDIN_FILENO, buffer, 5), buffer);
+  said("write", write(STDIN_FILENO, "world", 5));
+  peer_said("recv 1 5");
+  dup2(saved, 0);
+  close(saved);
+  peer_said("recv 1 1");
+}
+
+void numbers_are_reused() {
+  for (int round = 0; round < 6; ++round) {
+    const int fd = round % 2 == 0 ? connected() : accepted();
+    note("%d", fd);
+    said("send", send(fd, "hello", 5, 0));
+    peer_said("recv 1 5");
+    close(fd);
+    const int file = open("/dev/null", O_RDWR);
+    note("file %d", file);
+    char byte;
+    said("read", read(file, &byte, 1));
+    close(file);
+    peer("forget");
+  }
+}
+
+void close_ranges() {
+  const int first = connected(1);
+  const int second = accepted(2);
+  const int third = fcntl(first, F_DUPFD, 20);
+  said("close_range", close_range(static_cast<unsigned>(first), static_cast<unsigned>(second), 0));
+  peer_said("recv 2 1");
+  said("send on a closed one", send(first, "x", 1, 0));
+  said("send", send(third, "hello", 5, 0));
+  peer_said("recv 1 5");
+  const auto last = static_cast<unsigned>(third);
+  said("close_range CLOEXEC", close_range(last, last, CLOSE_RANGE_CLOEXEC));
+  note("FD %d", fcntl(third, F_GETFD));
+  said("close_range backwards", close_range(9, 3, 0));
+  said("close_range far", close_range(last, 150, 0));
+  peer_said("recv 1 1");
+  said("again", tcp());
+  close(first);
+}
+
+// What programs do that close everything they do not know.
+void close_everything() {
+  const int fd = connected(1);
+  const int epoll = epoll_create1(0);
+  for (int one = 3; one < 150; ++one) {
+    if (one != fd) close(one);
+  }
+  note("epoll was closed: %d", fcntl(epoll, F_GETFD) == -1);
+  said("send", send(fd, "hello", 5, 0));
+  peer_said("recv 1 5");
+  const int other = accepted(2);
+  worked("accepted", other);
+  said("send", send(other, "hello", 5, 0));
+  peer_said("recv 2 5");
+  close(other);
+  close(fd);
+}
+
+void flags_of_descriptors() {
+  const int fd = connected();
+  note("flags %x", static_cast<unsigned>(fcntl(fd, F_GETFL)));
+  said("O_NONBLOCK", fcntl(fd, F_SETFL, O_NONBLOCK));
+  note("flags %x", static_cast<unsigned>(fcntl(fd, F_GETFL)));
+  said("more", fcntl(fd, F_SETFL, O_RDWR | O_APPEND));
+  note("flags %x", static_cast<unsigned>(fcntl(fd, F_GETFL)));
+  int on = 1;
+  said("FIONBIO", ioctl(fd, FIONBIO, &on));
+  note("flags %x", static_cast<unsigned>(fcntl(fd, F_GETFL)));
+  said("FIONBIO bad", ioctl(fd, FIONBIO, bad_pointer()));
+  said("FIOCLEX", ioctl(fd, FIOCLEX));
+  note("FD %d", fcntl(fd, F_GETFD));
+  said("FIONCLEX", ioctl(fd, FIONCLEX));
+  note("FD %d", fcntl(fd, F_GETFD));
+  said("F_GETOWN", fcntl(fd, F_GETOWN));
+  close(fd);
+  const int listener = listening(mine(), 8, SOCK_NONBLOCK);
+  note("listener %x", static_cast<unsigned>(fcntl(listener, F_GETFL)));
+  said("blocking", fcntl(listener, F_SETFL, 0));
+  note("listener %x", static_cast<unsigned>(fcntl(listener, F_GETFL)));
+  close(listener);
+}
+
+// Only what is the kernel's can be passed so far: docs/compatibility.md.
+void pass_a_plain_file() {
+  int pair[2];
+  must("socketpair", socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+  const int file = open("/dev/null", O_RDWR);
+  char control[CMSG_SPACE(sizeof file)] = {};
+  char byte = 'x';
+  iovec piece{&byte, 1};
+  msghdr message{};
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  cmsghdr* header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof file);
+  memcpy(CMSG_DATA(header), &file, sizeof file);
+  said("sendmsg", sendmsg(pair[0], &message, 0));
+  said("recvmsg", recvmsg(pair[1], &message, MSG_CMSG_CLOEXEC));
+  int got = -1;
+  memcpy(&got, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof got);
+  note("another number: %d, FD %d", got != file, fcntl(got, F_GETFD));
+  said("write", write(got, "x", 1));
+  for (const int fd : {pair[0], pair[1], file, got}) close(fd);
+}
+
+constexpr Scenario kScenarios[] = {
+    {"lowest_free_numbers", Proof::kTcp, lowest_free_numbers},
+    {"no_descriptors_left", Proof::kTcp, no_descriptors_left},
+    {"socket_arguments", Proof::kNone, socket_arguments},
+    {"dup_shares_everything", Proof::kTcp, dup_shares_everything},
+    {"closing_order_of_dups", Proof::kTcp, closing_order_of_dups},
+    {"dup2_over_a_socket", Proof::kTcp, dup2_over_a_socket},
+    {"dup2_over_stdin", Proof::kTcp, dup2_over_stdin},
+    {"numbers_are_reused", Proof::kTcp, numbers_are_reused},
+    {"close_ranges", Proof::kTcp, close_ranges},
+    {"close_everything", Proof::kTcp, close_everything},
+    {"flags_of_descriptors", Proof::kTcp, flags_of_descriptors},
+    {"pass_a_plain_file", Proof::kNone, pass_a_plain_file},
+};
+
+}  // namespace
+
+int main(int argc, char** argv) { return scenario::main(argc, argv, kScenarios); }
