@@ -1,0 +1,165 @@
+"""cases.py - what `make bench` measures, and how one case of one round is measured
+
+A case is one row of the report. Measuring one returns its metrics as {name: number}; of latencies
+also the histogram; of Underpass cases also the counts that prove the bypass.
+"""
+
+import contextlib
+import json
+from typing import NamedTuple, Optional
+
+import lab
+import programs
+from sites import (BOTH, CLIENT_ONLY, KERNEL, KERNEL_PLAIN, ONE_CORE, OWN_CORES, RAW, SERVER_ONLY,
+                   Setup)
+
+GROUPS = ("tcp", "udp", "redis", "bulk")
+MESSAGE_BYTES = 64
+# What a full TCP segment with timestamps carries in a 1514-byte frame (MTU 1500).
+SEGMENT_BYTES = 1448
+
+
+class Case(NamedTuple):
+    group: str
+    kind: str  # how it is measured: a key of MEASURES
+    label: str
+    setup: Setup
+    placement: str
+    spin: bool = False
+
+    @property
+    def name(self):
+        return f"{self.group}: {self.label}, {self.placement}"
+
+
+class Measured(NamedTuple):
+    metrics: dict
+    counts: Optional[object] = None  # sites.Counts, of Underpass cases
+    histogram: tuple = ()            # (ns one way, count)
+    client: Optional[dict] = None    # counters of the bypassed server program
+
+
+def label_of(setup, spin):
+    if setup is KERNEL:
+        return "kernel, spinning" if spin else "kernel, sleeping"
+    return f"{setup.name}, program spins" if spin else setup.name
+
+
+def latency_cases(group):
+    yield Case(group, "raw_ping_pong", "raw AF_XDP, spinning (the floor)", RAW, OWN_CORES)
+    for setup, placement, spin in [
+            (KERNEL, ONE_CORE, False), (KERNEL, OWN_CORES, False), (KERNEL, OWN_CORES, True),
+            (BOTH, ONE_CORE, False), (BOTH, OWN_CORES, False), (BOTH, OWN_CORES, True),
+            (SERVER_ONLY, ONE_CORE, False), (SERVER_ONLY, OWN_CORES, False),
+            (CLIENT_ONLY, ONE_CORE, False), (CLIENT_ONLY, OWN_CORES, False)]:
+        yield Case(group, "ping_pong", label_of(setup, spin), setup, placement, spin)
+
+
+def redis_cases():
+    for setup in (KERNEL, BOTH, SERVER_ONLY):
+        for placement in (ONE_CORE, OWN_CORES):
+            yield Case("redis", "redis", setup.name, setup, placement)
+
+
+def bulk_cases():
+    yield Case("bulk", "raw_stream", "raw AF_XDP, frames only (the ceiling)", RAW, OWN_CORES)
+    for setup in (KERNEL, KERNEL_PLAIN, BOTH, SERVER_ONLY, CLIENT_ONLY):
+        for placement in (ONE_CORE, OWN_CORES):
+            yield Case("bulk", "stream", setup.name, setup, placement)
+
+
+def all_cases(groups):
+    """In the order of the report."""
+    for group in groups:
+        if group in ("tcp", "udp"):
+            yield from latency_cases(group)
+        else:
+            yield from {"redis": redis_cases, "bulk": bulk_cases}[group]()
+
+
+# Measuring
+
+@contextlib.contextmanager
+def raw_program(site, index, argv):
+    """raw_xdp on one host, from when it receives."""
+    with site.background(index, [programs.own("raw_xdp"), *argv], stop=False) as process:
+        def is_ready():
+            if not process.alive():
+                raise lab.LabError(process.describe())
+            return "ready" in process.log()
+        lab.wait_until(is_ready, "raw_xdp to be ready")
+        yield process
+
+
+def of_ping_pong(answer, **more):
+    if answer["lost"]:
+        raise lab.LabError(f"{answer['lost']} messages were lost")
+    metrics = {f"{name}_us": answer[f"{name}_ns"] / 1000 for name in ("p50", "p99", "p999")}
+    return Measured(metrics, histogram=tuple(map(tuple, answer["histogram"])), **more)
+
+
+def raw_ping_pong(site, _, seconds):
+    iface = f"--iface={site.server.iface}"
+    with raw_program(site, 1, ["pong", iface]):
+        done = site.call([programs.own("raw_xdp"), "ping", iface, f"--seconds={seconds}"])
+    return of_ping_pong(json.loads(done.out))
+
+
+def ping_pong(site, case, seconds):
+    port = site.lab.new_port()
+    more = [f"--port={port}", f"--bytes={MESSAGE_BYTES}", *(["--spin"] if case.spin else [])]
+    program = programs.own("ping_pong")
+    with site.serve([program, "server", case.group, *more], port, case.group, stop=False) as server:
+        watch = site.watch()
+        done = site.call([program, "client", case.group, f"--address={site.server.address}",
+                          f"--seconds={seconds}", *more])
+        counts = watch.finish()
+        client = site.server.client(server) if site.setup.server else None
+    return of_ping_pong(json.loads(done.out), counts=counts, client=client)
+
+
+def redis(site, _, seconds):
+    port, server = programs.serve_redis(site)
+    metrics, all_counts = {}, []
+    with server as process:
+        for load in programs.REDIS_LOADS:
+            metrics[load], counts = programs.redis_load(site, port, load, seconds)
+            all_counts.append(counts)
+        client = site.server.client(process) if site.setup.server else None
+    total = all_counts[0]._replace(
+        frames=sum(one.frames for one in all_counts), bytes=sum(one.bytes for one in all_counts),
+        complaint=next(filter(None, (one.complaint for one in all_counts)), None))
+    return Measured(metrics, total, client=client)
+
+
+def raw_stream(site, _, seconds):
+    iface = f"--iface={site.server.iface}"
+    with raw_program(site, 1, ["sink", iface, f"--seconds={seconds}"]) as sink:
+        with site.background(0, [programs.own("raw_xdp"), "source", iface], stop=False):
+            sink.wait()
+        answer = json.loads(sink.log().replace("ready", ""))
+    rate = answer["frames"] / answer["seconds"]
+    return Measured({"gbits": rate * SEGMENT_BYTES * 8 / 1e9, "frames_per_s": rate})
+
+
+def stream(site, _, seconds):
+    port = site.lab.new_port()
+    program = programs.own("stream")
+    more = [f"--port={port}", f"--seconds={seconds}"]
+    with site.serve([program, "server", *more], port, stop=False) as server:
+        watch = site.watch()
+        site.call([program, "client", f"--address={site.server.address}", *more])
+        server.wait()
+        counts = watch.finish()
+        answer = json.loads(server.log())
+    return Measured({"gbits": answer["bytes"] * 8 / answer["seconds"] / 1e9}, counts)
+
+
+MEASURES = {"raw_ping_pong": raw_ping_pong, "ping_pong": ping_pong, "redis": redis,
+            "raw_stream": raw_stream, "stream": stream}
+
+
+def measure(sites, case, seconds):
+    site = sites.site(case.setup, case.placement)
+    measured = MEASURES[case.kind](site, case, seconds)
+    return measured if case.setup.bypasses else measured._replace(counts=None, client=None)

@@ -1,0 +1,30 @@
+// run_options.h - options.def as options of `underpass run`
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "base/options.h"
+#include "base/result.h"
+
+namespace CLI {
+class App;
+}
+
+namespace underpass {
+
+// Values given on the command line, by the option's name.
+using GivenOptions = std::map<std::string, std::string>;
+
+// "--spin-us", "--no-tcp".
+std::string option_of(const OptionInfo& info);
+
+// Adds every option of options.def; what the user gives lands in `given`, unchecked.
+void add_options(CLI::App& command, GivenOptions& given);
+
+// Puts the given values into the environment, files by their absolute path (a program may change
+// its directory before it opens them). Values that the environment brought are checked too.
+// Returns "", or the reason why a value is none.
+std::string export_options(const GivenOptions& given);
+
+}  // namespace underpass
