@@ -1,0 +1,226 @@
+"""transcript_test.py - every scenario on the kernel and on bypass; the transcripts must be the same
+
+The programs (connections.cpp and its siblings) run scenarios and print a line for each call; their peer runs
+on the other host. What is compared with is the run with both on the kernel, in the same lab. While a bypassed
+program runs a scenario, the counters of the XDP program and of the kernel's TCP must say that it was bypassed.
+TRANSCRIPTS=name,name in the environment limits the scenarios, for work on one of them.
+"""
+
+import contextlib
+import difflib
+import os
+import select
+import socket
+import subprocess
+import sys
+import unittest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "tests", "netns"))
+
+from lab_case import ALL_ROLES, KERNEL, LabCase, over_roles  # noqa: E402  (the path comes first)
+from lab import BUILD  # noqa: E402
+
+PROGRAMS = os.path.join(BUILD, "tests", "preload")
+# Only a hang reaches it.
+SCENARIO_LIMIT_S = 30
+END = "== end"
+# Segments that belong to no socket of the stack any more are answered by the kernel's TCP.
+KERNEL_SLACK = 40
+# What bypass cannot do yet, as docs/compatibility.md says: run on the kernel only.
+KNOWN_DIFFERENCES = {
+    "handler_at_any_moment": "a signal handler that interrupts a call on a bypassed socket may not use one",
+    "handler_jumps_out_of_recv": "a signal handler may not jump out of a blocked call on a bypassed socket",
+}
+
+
+class Session:
+    """One program and its peer, in their roles; started again when a scenario has ended it."""
+
+    def __init__(self, case, program, roles):
+        self.case, self.program, self.roles = case, program, roles
+        self.processes = []
+
+    def start(self):
+        ours, theirs = socket.socketpair()
+        client, server = self.case.lab.hosts
+        with ours, theirs:
+            for host, name, end, bypass in ((server, "peer", theirs, self.roles.server),
+                                            (client, self.program, ours, self.roles.client)):
+                argv = [os.path.join(PROGRAMS, name), end.fileno(), host.address, host.peer.address]
+                self.processes.append(host.popen(
+                    argv, bypass=bypass, name=name, pass_fds=[end.fileno()], stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE))
+        self.peer, self.scenarios = self.processes
+        # A scenario that nobody knows: when it ends, both are where they belong.
+        self.tell("nothing")
+        self.read_to_end([])
+
+    def stop(self):
+        for process in self.processes:
+            process.kill()
+            for pipe in (process.popen.stdin, process.popen.stdout):
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+            self.case.lab.forget(process)
+        self.processes = []
+
+    def run(self, name):
+        """The scenario's lines. A program that hangs or dies says so in the last one."""
+        if not self.processes:
+            self.start()
+        lines = []
+        try:
+            self.tell(name)
+            self.read_to_end(lines)
+        except (BrokenPipeError, EOFError):
+            lines.append(f"the program ended: status {self.scenarios.popen.wait()}")
+        except TimeoutError:
+            lines.append("the program hangs")
+        if not lines or lines[-1] != END:
+            self.stop()
+        return lines
+
+    def tell(self, name):
+        self.scenarios.popen.stdin.write(f"{name}\n".encode())
+        self.scenarios.popen.stdin.flush()
+
+    def read_to_end(self, lines):
+        stdout = self.scenarios.popen.stdout.fileno()
+        text = b""
+        while True:
+            if not select.select([stdout], [], [], SCENARIO_LIMIT_S)[0]:
+                raise TimeoutError
+            got = os.read(stdout, 65536)
+            text += got
+            *complete, text = text.split(b"\n")
+            lines += (line.decode(errors="replace") for line in complete)
+            if END in lines:
+                return
+            if not got:
+                raise EOFError
+
+    def kernel_tcp(self):
+        """Segments that the kernel's TCP of the scenario's host has seen."""
+        with open(f"/proc/{self.scenarios.pid}/net/snmp", encoding="ascii") as file:
+            names, values = (line.split() for line in file if line.startswith("Tcp:"))
+        table = dict(zip(names[1:], map(int, values[1:])))
+        return table["InSegs"] + table["OutSegs"]
+
+    def counters(self):
+        if not self.processes:
+            self.start()
+        steer = self.case.client_host.steer() or {}
+        return {"tcp": steer.get("tcp_frames", 0), "udp": steer.get("udp_frames", 0),
+                "kernel": self.kernel_tcp()}
+
+
+class TranscriptTest(LabCase):
+    """One test a program and role, one sub-test a scenario."""
+
+    references = {}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        # So that every datagram to a closed port is answered (icmp(7)).
+        cls.server_host.run(["sh", "-c", "echo 0 >/proc/sys/net/ipv4/icmp_ratelimit"])
+
+    def scenarios_of(self, program):
+        done = subprocess.run([os.path.join(PROGRAMS, program), "list"], check=True,
+                              stdout=subprocess.PIPE, text=True)
+        pairs = [line.split() for line in done.stdout.splitlines()]
+        wanted = os.environ.get("TRANSCRIPTS")
+        return [(name, proof) for name, proof in pairs if wanted is None or name in wanted.split(",")]
+
+    def reference(self, program):
+        if program not in self.references:
+            session = Session(self, program, KERNEL)
+            try:
+                self.references[program] = {name: session.run(name)
+                                            for name, _ in self.scenarios_of(program)}
+            finally:
+                session.stop()
+        return self.references[program]
+
+    def compare(self, program, roles):
+        if not os.path.exists(os.path.join(PROGRAMS, program)):
+            self.skipTest(f"{program} is not built: run `make`")
+        reference = self.reference(program)
+        session = Session(self, program, roles)
+        self.addCleanup(session.stop)
+        before = session.counters()
+        for name, proof in self.scenarios_of(program):
+            with self.subTest(scenario=name):
+                if roles.client and name in KNOWN_DIFFERENCES:
+                    self.skipTest(KNOWN_DIFFERENCES[name])
+                lines = session.run(name)
+                after = session.counters()
+                self.check_lines(name, reference[name], lines)
+                self.check_proof(roles, proof, {key: after[key] - before[key] for key in after})
+            before = session.counters()
+
+    def check_lines(self, name, kernel, lines):
+        self.assertEqual(kernel[-1], END, f"{name} on the kernel: {kernel}")
+        if lines == kernel:
+            return
+        diff = difflib.unified_diff(kernel, lines, "kernel", "here", lineterm="", n=12)
+        self.fail("\n".join([name, *diff]))
+
+    def check_proof(self, roles, proof, counts):
+        if not roles.client:
+            self.assertEqual((counts["tcp"], counts["udp"]), (0, 0))
+            return
+        if proof in ("tcp", "tcp+kernel"):
+            self.assertGreater(counts["tcp"], 0, counts)
+        if proof == "tcp":
+            self.assertLessEqual(counts["kernel"], KERNEL_SLACK, counts)
+        if proof == "udp":
+            self.assertGreater(counts["udp"], 0, counts)
+
+
+def add_tests(program):
+    @over_roles(tuple(ALL_ROLES))
+    def test(self, roles):
+        self.compare(program, roles)
+    return test
+
+
+class ConnectionsTest(TranscriptTest):
+    test_connections = add_tests("connections")
+
+
+class DataTest(TranscriptTest):
+    test_data = add_tests("data")
+
+
+class WaitingTest(TranscriptTest):
+    test_waiting = add_tests("waiting")
+
+
+class DescriptorsTest(TranscriptTest):
+    test_descriptors = add_tests("descriptors")
+
+
+class OptionsTest(TranscriptTest):
+    test_options = add_tests("options")
+
+
+class ThreadsTest(TranscriptTest):
+    test_threads = add_tests("threads")
+
+
+class DatagramsTest(TranscriptTest):
+    test_datagrams = add_tests("datagrams")
+
+
+class FortifiedTest(TranscriptTest):
+    test_fortified = add_tests("fortified")
+
+
+class ProcessesTest(TranscriptTest):
+    test_processes = add_tests("processes")
+
+
+if __name__ == "__main__":
+    unittest.main()
