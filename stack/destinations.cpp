@@ -42,17 +42,25 @@ void Destinations::refresh(const IpAddress& ip, Destination& destination, uint64
   if (destination.error != 0) return;
   destination.used_ns = now_ns;
   destination.neighbour_generation = host_.neighbour_generation();
-  destination.state = host_.neighbour(destination.route.next_hop, destination.mac);
-  const bool ask = destination.state == NeighbourState::kEmpty ||
-                   (destination.state != NeighbourState::kReachable && destination.waiting.empty());
-  if (ask && (destination.asked_ns == 0 || now_ns - destination.asked_ns >= kAskAgainNs)) {
-    destination.asked_ns = now_ns;
-    host_.resolve(destination.route.next_hop);
-    // A failure from before this request says nothing about it.
-    if (destination.state == NeighbourState::kFailed) {
-      destination.state = NeighbourState::kIncomplete;
-    }
+  const NeighbourView view = host_.neighbour(destination.route.next_hop);
+  destination.state = view.state;
+  destination.mac = view.mac;
+  if (view.state == NeighbourState::kReachable) {
+    destination.asking = false;
+    return;
   }
+  // Who waits is told of a failure (retry()); whoever comes after that asks anew, as in the kernel.
+  const bool failed = destination.asking && view.failures != destination.failures;
+  if (failed && !destination.waiting.empty()) {
+    destination.state = NeighbourState::kFailed;
+    return;
+  }
+  destination.state = NeighbourState::kIncomplete;
+  if (destination.asking && !failed && now_ns - destination.asked_ns < kAskAgainNs) return;
+  destination.asking = true;
+  destination.asked_ns = now_ns;
+  destination.failures = view.failures;
+  host_.resolve(destination.route.next_hop);
 }
 
 void Destinations::enqueue(Destination& destination, std::vector<uint8_t> packet) {

@@ -28,7 +28,11 @@ struct Destination {
   NeighbourState state = NeighbourState::kEmpty;
   MacAddress mac{};
   uint64_t used_ns = 0;
+  // While an answer is waited for: when it was asked for, and the failures that were known then.
+  // The kernel may say nothing between two failures, so their number tells an old from a new one.
+  bool asking = false;
   uint64_t asked_ns = 0;
+  uint32_t failures = 0;
   // Whole IP packets, the oldest first.
   std::vector<std::vector<uint8_t>> waiting;
 };
@@ -50,9 +54,6 @@ class Destinations {
   void retry(uint64_t now_ns, Send send, Failed failed);
 
  private:
-  // A failure that is seen so soon after asking is that of an earlier request.
-  static constexpr uint64_t kOldFailureNs = 100'000'000;
-
   void refresh(const IpAddress& ip, Destination& destination, uint64_t now_ns);
   void forget_unused(uint64_t now_ns);
 
@@ -75,10 +76,10 @@ void Destinations::retry(uint64_t now_ns, Send send, Failed failed) {
       destination.waiting.clear();
       waiting_ -= packets.size();
       for (const auto& packet : packets) send(ip, destination, packet);
-    } else if (destination.state == NeighbourState::kFailed &&
-               now_ns - destination.asked_ns > kOldFailureNs) {
+    } else if (destination.state == NeighbourState::kFailed) {
       waiting_ -= destination.waiting.size();
       destination.waiting.clear();
+      destination.asking = false;
       failures.push_back(ip);
     }
   }

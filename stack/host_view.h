@@ -5,7 +5,7 @@
 
 #include "base/address.h"
 #include "base/result.h"
-#include "xdp/control_abi.h"
+#include "xdp/neighbour_table.h"
 
 namespace underpass {
 
@@ -27,7 +27,8 @@ class HostView {
   virtual Result<Route> route(const IpAddress& destination, const IpAddress& source) = 0;
   // Cached routes are void when this changes.
   virtual uint64_t route_generation() const = 0;
-  virtual NeighbourState neighbour(const IpAddress& ip, MacAddress& mac) = 0;
+  // What the kernel knows of a neighbour; a failed request for it counts one failure.
+  virtual NeighbourView neighbour(const IpAddress& ip) = 0;
   virtual void resolve(const IpAddress& ip) = 0;
   virtual uint64_t neighbour_generation() const = 0;
 };

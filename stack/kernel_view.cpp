@@ -105,9 +105,7 @@ uint64_t KernelView::route_generation() const {
   return attachment_.control().route_generation.load(std::memory_order_acquire);
 }
 
-NeighbourState KernelView::neighbour(const IpAddress& ip, MacAddress& mac) {
-  return attachment_.neighbour(ip, mac);
-}
+NeighbourView KernelView::neighbour(const IpAddress& ip) { return attachment_.neighbour(ip); }
 
 void KernelView::resolve(const IpAddress& ip) { attachment_.resolve(ip); }
 

@@ -16,7 +16,7 @@ class KernelView : public HostView {
   explicit KernelView(Attachment& attachment);
   Result<Route> route(const IpAddress& destination, const IpAddress& source) override;
   uint64_t route_generation() const override;
-  NeighbourState neighbour(const IpAddress& ip, MacAddress& mac) override;
+  NeighbourView neighbour(const IpAddress& ip) override;
   void resolve(const IpAddress& ip) override;
   uint64_t neighbour_generation() const override;
 

@@ -152,13 +152,12 @@ class LiveAttachment : public Attachment {
   ClientSlot& slot() override { return control_.client[slot_]; }
   uint32_t slot_index() const override { return slot_; }
 
-  NeighbourState neighbour(const IpAddress& ip, MacAddress& mac) override {
+  NeighbourView neighbour(const IpAddress& ip) override {
     NeighbourView view;
     Neighbour* const entry = find_neighbour(control_, ip, view);
-    if (entry == nullptr) return NeighbourState::kEmpty;
+    if (entry == nullptr) return {};
     entry->used_s.store(static_cast<uint32_t>(monotonic().tv_sec), std::memory_order_relaxed);
-    if (view.state == NeighbourState::kReachable) mac = view.mac;
-    return view.state;
+    return view;
   }
 
   void resolve(const IpAddress& ip) override {

@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "xdp/control_abi.h"
 #include "xdp/frame_port.h"
+#include "xdp/neighbour_table.h"
 #include "xdp/port_table.h"
 #include "xdp/steer_abi.h"
 
@@ -30,7 +31,7 @@ class Attachment {
 
   // Finds a neighbour. kEmpty: unknown; ask with resolve(). `mac` is written when kReachable.
   // Marks the entry as used.
-  virtual NeighbourState neighbour(const IpAddress& ip, MacAddress& mac) = 0;
+  virtual NeighbourView neighbour(const IpAddress& ip) = 0;
   // Asks the kernel, through the broker, to resolve (NTF_USE). Does not block and does not fail:
   // without a broker nothing happens and the caller's own deadline ends the wait.
   virtual void resolve(const IpAddress& ip) = 0;

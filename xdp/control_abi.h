@@ -34,6 +34,8 @@ struct Neighbour {
   uint8_t ip[16];
   uint8_t mac[6];
   uint8_t pad[2];
+  // Times that the kernel gave up asking for it; wraps. Who waits compares.
+  std::atomic<uint32_t> failures;
   // CLOCK_MONOTONIC seconds of the last use, written by clients; the broker refreshes what is in
   // use.
   std::atomic<uint32_t> used_s;

@@ -12,6 +12,7 @@ NeighbourView read_neighbour(const Neighbour& entry) {
     std::memcpy(view.ip.bytes.data(), entry.ip, sizeof entry.ip);
     std::memcpy(view.mac.data(), entry.mac, sizeof entry.mac);
     view.state = entry.state.load(std::memory_order_relaxed);
+    view.failures = entry.failures.load(std::memory_order_relaxed);
     std::atomic_thread_fence(std::memory_order_acquire);
     if ((before & 1U) == 0 && entry.sequence.load(std::memory_order_relaxed) == before) return view;
     // A writer that died half-way leaves it odd for ever: nothing that can be used.
@@ -28,6 +29,7 @@ void write_neighbour(Neighbour& entry, const NeighbourView& view) {
   std::memcpy(entry.ip, view.ip.bytes.data(), sizeof entry.ip);
   std::memcpy(entry.mac, view.mac.data(), sizeof entry.mac);
   entry.state.store(view.state, std::memory_order_relaxed);
+  entry.failures.store(view.failures, std::memory_order_relaxed);
   entry.sequence.store(sequence + 2, std::memory_order_release);
 }
 

@@ -20,9 +20,10 @@ inline uint32_t neighbour_index(const IpAddress& ip, uint32_t step) {
 
 // What a reader sees of an entry: never half of a change.
 struct NeighbourView {
-  IpAddress ip;
-  MacAddress mac;
-  NeighbourState state;
+  IpAddress ip{};
+  MacAddress mac{};
+  NeighbourState state = NeighbourState::kEmpty;
+  uint32_t failures = 0;  // times that the kernel gave up asking for it; wraps
 };
 NeighbourView read_neighbour(const Neighbour& entry);
 // For the broker.

@@ -66,6 +66,34 @@ Test(destinations, a_failure_is_told_once) {
   cr_expect_not(f.destinations.anybody_waits());
 }
 
+// The second connect to a host that nobody has: within a second of the first request, and ended by
+// a failure that comes at once.
+Test(destinations, who_comes_after_a_failure_asks_anew_and_is_told_of_the_next) {
+  Fixture f;
+  f.view.set_neighbour(ip("10.0.0.2"), NeighbourState::kFailed);
+  for (size_t round = 1; round <= 3; ++round) {
+    f.destinations.enqueue(f.destinations.look_up(ip("10.0.0.2"), f.now), {1});
+    cr_expect_eq(f.view.resolves(), round);
+    f.retry();
+    cr_expect_eq(f.failed, round - 1, "the failure from before the request");
+    f.now += kMs;
+    f.view.set_neighbour(ip("10.0.0.2"), NeighbourState::kFailed);
+    f.retry();
+    cr_expect_eq(f.failed, round);
+    f.now += 10 * kMs;
+  }
+}
+
+// The broker may have been restarted since.
+Test(destinations, a_request_that_is_not_answered_is_repeated_while_packets_wait) {
+  Fixture f;
+  f.view.set_neighbour(ip("10.0.0.2"), NeighbourState::kEmpty);
+  f.destinations.enqueue(f.destinations.look_up(ip("10.0.0.2"), f.now), {1});
+  f.now += 1000 * kMs;
+  f.destinations.enqueue(f.destinations.look_up(ip("10.0.0.2"), f.now), {1});
+  cr_expect_eq(f.view.resolves(), 2);
+}
+
 Test(destinations, a_route_error_is_remembered_until_routes_change) {
   Fixture f;
   f.view.set_route_error(ENETUNREACH);

@@ -21,23 +21,28 @@ Result<Route> SimulatedView::route(const IpAddress& destination, const IpAddress
   return route;
 }
 
-NeighbourState SimulatedView::neighbour(const IpAddress& ip, MacAddress& mac) {
-  mac = peer_mac_;
-  const auto it = states_.find(ip.bytes);
-  return it == states_.end() ? NeighbourState::kReachable : it->second;
+NeighbourView SimulatedView::neighbour(const IpAddress& ip) {
+  const auto it = entries_.find(ip.bytes);
+  NeighbourView view = it == entries_.end() ? NeighbourView{} : it->second;
+  if (it == entries_.end()) view.state = NeighbourState::kReachable;
+  view.ip = ip;
+  view.mac = peer_mac_;
+  return view;
 }
 
 void SimulatedView::resolve(const IpAddress& ip) {
   ++resolves_;
-  const auto it = states_.find(ip.bytes);
-  if (it != states_.end() && it->second != NeighbourState::kReachable) {
-    it->second = NeighbourState::kIncomplete;
+  const auto it = entries_.find(ip.bytes);
+  if (it != entries_.end() && it->second.state == NeighbourState::kEmpty) {
+    it->second.state = NeighbourState::kIncomplete;
     ++neighbours_;
   }
 }
 
 void SimulatedView::set_neighbour(const IpAddress& ip, NeighbourState state) {
-  states_[ip.bytes] = state;
+  NeighbourView& entry = entries_[ip.bytes];
+  entry.state = state;
+  if (state == NeighbourState::kFailed) ++entry.failures;
   ++neighbours_;
 }
 

@@ -23,11 +23,12 @@ class SimulatedView : public HostView {
   explicit SimulatedView(const IpAddress& own) : own_(own) {}
   Result<Route> route(const IpAddress& destination, const IpAddress& source) override;
   uint64_t route_generation() const override { return routes_; }
-  NeighbourState neighbour(const IpAddress& ip, MacAddress& mac) override;
+  NeighbourView neighbour(const IpAddress& ip) override;
   void resolve(const IpAddress& ip) override;
   uint64_t neighbour_generation() const override { return neighbours_; }
 
   void set_peer_mac(const MacAddress& mac) { peer_mac_ = mac; }
+  // kFailed: the kernel gives up, once more.
   void set_neighbour(const IpAddress& ip, NeighbourState state);
   void set_route_error(int error);
   size_t resolves() const { return resolves_; }
@@ -35,7 +36,7 @@ class SimulatedView : public HostView {
  private:
   IpAddress own_;
   MacAddress peer_mac_{};
-  std::map<std::array<uint8_t, 16>, NeighbourState> states_;
+  std::map<std::array<uint8_t, 16>, NeighbourView> entries_;
   int route_error_ = 0;
   uint64_t routes_ = 1;
   uint64_t neighbours_ = 1;

@@ -62,12 +62,17 @@ bool Neighbours::in_use(const Known& known, const Neighbour* entry, uint32_t now
          (entry != nullptr && recent(entry->used_s.load(std::memory_order_relaxed)));
 }
 
-bool Neighbours::show(const NeighbourView& after) {
-  NeighbourView before{};
-  const bool has_entry = find_neighbour(control_, after.ip, before) != nullptr;
-  if (!has_entry && after.state == NeighbourState::kEmpty) return false;
-  if (has_entry && before.state == after.state && before.mac == after.mac) return false;
-  Neighbour& entry = entry_for(after.ip);
+bool Neighbours::show(const IpAddress& ip, NeighbourState state, const MacAddress& mac) {
+  NeighbourView before;
+  const bool has_entry = find_neighbour(control_, ip, before) != nullptr;
+  const bool failed = state == NeighbourState::kFailed;
+  if (!has_entry && state == NeighbourState::kEmpty) return false;
+  // The kernel does not say when it asks again, so a second failure follows the first: that it is
+  // another one is news to who waits for it.
+  if (has_entry && before.state == state && before.mac == mac && !failed) return false;
+  const uint32_t failures = has_entry ? before.failures : 0;
+  const NeighbourView after{ip, mac, state, failures + (failed ? 1 : 0)};
+  Neighbour& entry = entry_for(ip);
   if (!has_entry) entry.used_s = 0;
   write_neighbour(entry, after);
   control_.neighbour_generation.fetch_add(1, std::memory_order_release);
@@ -85,7 +90,7 @@ Neighbours::Outcome Neighbours::update(const Event& event, uint32_t now_s) {
   Outcome outcome;
   outcome.ask = used && event.nud == NUD_NONE;
   if (!used || !shown || !says_nothing(known.nud, event.nud)) {
-    outcome.visible = show({ip, event.mac, state_of(event.nud, event.mac)});
+    outcome.visible = show(ip, state_of(event.nud, event.mac), event.mac);
   }
   known.nud = event.nud;
   known.dump = dump_;
@@ -95,13 +100,6 @@ Neighbours::Outcome Neighbours::update(const Event& event, uint32_t now_s) {
 
 void Neighbours::want(const IpAddress& ip, uint32_t now_s) {
   known_[key_of(ip)].wanted_s = now_s;
-  NeighbourView view{};
-  const Neighbour* const entry = find_neighbour(control_, ip, view);
-  // The kernel is about to ask, and does not say so. An old failure that stood here would make the
-  // new one look like no change, and nobody would be told of it.
-  if (entry != nullptr && view.state == NeighbourState::kFailed) {
-    show({ip, {}, NeighbourState::kIncomplete});
-  }
 }
 
 void Neighbours::begin_dump() { ++dump_; }
@@ -128,7 +126,7 @@ std::vector<IpAddress> Neighbours::refresh(uint32_t now_s) {
     const bool used = in_use(at->second, entry, now_s);
     if (used && (nud == NUD_NONE || (nud & NUD_STALE) != 0)) ask.push_back(ip);
     const bool forgotten = nud == NUD_NONE && !used;
-    if (forgotten) show({ip, {}, NeighbourState::kEmpty});
+    if (forgotten) show(ip, NeighbourState::kEmpty, {});
     at = forgotten ? known_.erase(at) : std::next(at);
   }
   return ask;

@@ -51,7 +51,7 @@ class Neighbours {
   };
   Neighbour& entry_for(const IpAddress& ip);
   bool in_use(const Known& known, const Neighbour* entry, uint32_t now_s) const;
-  bool show(const NeighbourView& after);
+  bool show(const IpAddress& ip, NeighbourState state, const MacAddress& mac);
 
   Control& control_;
   std::unordered_map<std::string, Known> known_;  // by the address's bytes
