@@ -124,7 +124,7 @@ class NeighboursTest(LabCase):
         port = self.lab.new_port()
         self.serve(roles, self.server_host.python("echo_server.py", "epoll", port), port)
         self.flush()
-        kernel_before = self.kernel_retransmits()
+        kernel_before = self.kernel_syn_retransmits()
         client = self.background(self.client_host, self.client("tcp", port, 1, 1000), roles.client,
                                  stdin=subprocess.PIPE)
         wait_until(lambda: client.log().endswith("ok\n") or not client.alive(), "the answer")
@@ -133,12 +133,12 @@ class NeighboursTest(LabCase):
             counters = self.client_host.client(client)
             self.assertEqual(counters["tcp_retransmits"], 0, counters)
             self.assertGreater(counters["tx_frames"], 0)
-        self.assertEqual(self.kernel_retransmits(), kernel_before)
+        self.assertEqual(self.kernel_syn_retransmits(), kernel_before)
         client.popen.stdin.close()
         self.assertEqual(client.wait(), 0, client.describe())
 
-    def kernel_retransmits(self):
-        return sum(host.kernel_counters()["Tcp"]["RetransSegs"] for host in self.lab.hosts)
+    def kernel_syn_retransmits(self):
+        return sum(host.kernel_counters()["TcpExt"]["TCPSynRetrans"] for host in self.lab.hosts)
 
     @over_roles()
     def test_first_datagram_to_an_unknown_host_arrives(self, roles):
@@ -154,8 +154,11 @@ class NeighboursTest(LabCase):
         self.serve(roles, self.server_host.python("echo_server.py", "epoll", port), port)
         client = self.background(self.client_host, self.client("tcp", port, 4, 16 << 20),
                                  roles.client)
-        while client.alive():
+
+        def done_after_a_flush():
             self.flush()
+            return not client.alive()
+        wait_until(done_after_a_flush, "the end of the transfer")
         self.assertEqual(client.wait(), 0, client.describe())
 
 

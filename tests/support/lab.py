@@ -316,8 +316,8 @@ class Host:
         return json.loads(done.out)["sockets"] if done.status == 0 else []
 
     def kernel_counters(self):
-        """/proc/net/snmp: {"Tcp": {"InSegs": number, ...}, ...}."""
-        lines = self.run(["cat", "/proc/net/snmp"]).out.splitlines()
+        """/proc/net/snmp and /proc/net/netstat: {"Tcp": {"InSegs": number, ...}, "TcpExt": ...}."""
+        lines = self.run(["cat", "/proc/net/snmp", "/proc/net/netstat"]).out.splitlines()
         tables = {}
         for names, values in zip(lines[::2], lines[1::2]):
             kind, names = names.split(": ", 1)
