@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <signal.h>
 
+#include <atomic>
 #include <cstdint>
 #include <span>
 
@@ -12,6 +13,8 @@
 #include "stack/stack_mutex.h"
 
 namespace underpass {
+
+class Stack;
 
 // A point in CLOCK_MONOTONIC; `never` for no limit.
 struct Deadline {
@@ -45,10 +48,11 @@ class Waiter {
  private:
   // True when it need not sleep; `woke` says why.
   bool spin(std::span<pollfd> kernel_fds, Deadline deadline, Woke& woke) UP_REQUIRES(stack_mutex);
+  void look_out(const Stack& stack) UP_REQUIRES(stack_mutex);
   Woke sleep(std::span<pollfd> kernel_fds, Deadline deadline, const sigset_t* mask)
       UP_REQUIRES(stack_mutex);
 
-  bool notified_ = false;
+  std::atomic<bool> notified_ = false;  // written under the lock, read without it while spinning
   bool asleep_ = false;
   int event_fd_ = -1;
 };
