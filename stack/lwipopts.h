@@ -39,6 +39,8 @@
 /* Memory is the process's; sizes follow the load. */
 #define MEM_LIBC_MALLOC 1
 #define MEMP_MEM_MALLOC 1
+#define mem_clib_malloc underpass_allocate
+#define mem_clib_free underpass_free
 #define MEM_ALIGNMENT 16
 #define PBUF_LINK_HLEN 16
 #define LWIP_SUPPORT_CUSTOM_PBUF 1

@@ -3,6 +3,7 @@
 #define UNDERPASS_LWIP_CC_H
 
 #include <endian.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/time.h>
@@ -12,9 +13,15 @@ extern "C" {
 #endif
 uint16_t underpass_chksum(const void* data, int bytes);
 void underpass_lwip_assert(const char* message);
+void* underpass_allocate(size_t bytes);
+void underpass_free(void* block);
 #ifdef __cplusplus
 }
 #endif
+
+/* lwIP's own are calls. */
+#define lwip_htons(x) __builtin_bswap16(x)
+#define lwip_htonl(x) __builtin_bswap32(x)
 
 #define LWIP_ERRNO_INCLUDE <errno.h>
 #define LWIP_TIMEVAL_PRIVATE 0
