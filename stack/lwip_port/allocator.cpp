@@ -14,7 +14,8 @@ constexpr size_t kLargestBytes = 2048;
 // Of each size; what is more goes back to the process.
 constexpr size_t kMaxKept = 2048;
 
-// Before each block, and as large as malloc()'s alignment. A kept block's data begins with the next.
+// Before each block, and as large as malloc()'s alignment. A kept block's data begins with the
+// next.
 struct alignas(max_align_t) Header {
   size_t size_index;
 };

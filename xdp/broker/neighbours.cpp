@@ -98,9 +98,7 @@ Neighbours::Outcome Neighbours::update(const Event& event, uint32_t now_s) {
   return outcome;
 }
 
-void Neighbours::want(const IpAddress& ip, uint32_t now_s) {
-  known_[key_of(ip)].wanted_s = now_s;
-}
+void Neighbours::want(const IpAddress& ip, uint32_t now_s) { known_[key_of(ip)].wanted_s = now_s; }
 
 void Neighbours::begin_dump() { ++dump_; }
 
