@@ -233,13 +233,18 @@ Result<void> SocketFile::connect_stream(const SocketAddress& remote, const socka
                                         socklen_t length) {
   Stack& stack = the_stack();
   auto route = stack.host().route(remote.ip, kernel_name().ip);
-  const bool bound_before = port_reserved_;
   if (kernel_name().port == 0) {
     auto bound = bind_kernel_to_any_port(route->source);
     if (!bound) return bound;
   }
   SocketAddress local = kernel_name();
   if (local.ip.is_any()) local.ip = route->source;
+  // What the program has set, or the namespace's tcp_syn_retries: at most 127 (MAX_TCP_SYNCNT).
+  int syn_retries = 0;
+  socklen_t bytes = sizeof syn_retries;
+  if (sys::getsockopt(fd_, IPPROTO_TCP, TCP_SYNCNT, &syn_retries, &bytes) == 0) {
+    options_.tcp.syn_retries = static_cast<uint8_t>(syn_retries);
+  }
   auto stream = TcpEndpoint::connect(stack, local, remote, options_.tcp, fd_);
   if (!stream && (stream.error() == EADDRINUSE || stream.error() == ENOBUFS)) {
     // Another process's stack has the port (SO_REUSEPORT): the kernel connects.
@@ -249,7 +254,6 @@ Result<void> SocketFile::connect_stream(const SocketAddress& remote, const socka
     return done;
   }
   if (!stream) return Error{stream.error()};
-  static_cast<void>(bound_before);
   stream_ = *stream;
   stream_->set_owner(this, fd_);
   connect_reported_ = false;

@@ -127,6 +127,9 @@ bool note_tcp_level(SocketOptions& options, int name, const void* value, socklen
     case TCP_KEEPCNT:
       options.tcp.keep_count = static_cast<uint32_t>(number);
       return true;
+    case TCP_USER_TIMEOUT:
+      options.tcp.user_timeout_ms = static_cast<uint32_t>(number);
+      return true;
     case TCP_MD5SIG:
     case TCP_ULP:
     case TCP_REPAIR:

@@ -135,6 +135,7 @@ class Stack {
   void run_timers() UP_REQUIRES(stack_mutex);
   void run_due(uint64_t tick) UP_REQUIRES(stack_mutex);
   void prepare_tick(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
+  uint64_t user_timeout_at_ns(const TcpEndpoint& endpoint) const UP_REQUIRES(stack_mutex);
   void prepare_window_probe(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
   void prepare_retransmission(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
   void note_timeout(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);

@@ -16,7 +16,6 @@ constexpr uint64_t kSlowTickNs = uint64_t{TCP_SLOW_INTERVAL} * kNsPerMs;
 // tcp_rto_min of Linux, in slow ticks: less, and a peer's delayed ACK (40 ms) looks like a loss.
 constexpr int kMinRtoTicks = 200 / TCP_SLOW_INTERVAL;
 constexpr int kMaxRtoTicks = 120'000 / TCP_SLOW_INTERVAL;
-constexpr uint8_t kSynRetries = 6;                        // net.ipv4.tcp_syn_retries
 constexpr uint64_t kGiveUpNs = 924'600 * kNsPerMs;        // net.ipv4.tcp_retries2 = 15
 constexpr uint64_t kOrphanGiveUpNs = 102'200 * kNsPerMs;  // net.ipv4.tcp_orphan_retries: 8
 constexpr uint64_t kMaxProbeNs = 120 * kNsPerS;
@@ -94,12 +93,26 @@ void Stack::prepare_tick(TcpEndpoint& endpoint) {
     endpoint.send_held();
     tune(endpoint);
   }
-  endpoint.retransmits_before_ = pcb.nrtx;
-  if (pcb.persist_backoff != 0) {
+  if (now_ns_ >= user_timeout_at_ns(endpoint)) {
+    pcb.nrtx = TCP_MAXRTX;
+  } else if (pcb.persist_backoff != 0) {
     prepare_window_probe(endpoint);
   } else if (pcb.rtime >= 0) {
     prepare_retransmission(endpoint);
   }
+  endpoint.retransmits_before_ = pcb.nrtx;
+}
+
+// TCP_USER_TIMEOUT (tcp(7)): counted from the first retransmission or window probe that had no
+// success, as retransmits_timed_out() and tcp_probe_timer() do.
+uint64_t Stack::user_timeout_at_ns(const TcpEndpoint& endpoint) const {
+  const uint64_t timeout_ns = uint64_t{endpoint.options_.user_timeout_ms} * kNsPerMs;
+  if (timeout_ns == 0) return UINT64_MAX;
+  // The first probe is number one, and is being waited for.
+  if (endpoint.pcb_->persist_backoff != 0) {
+    return endpoint.window_probes_ > 1 ? endpoint.first_probe_ns_ + timeout_ns : UINT64_MAX;
+  }
+  return endpoint.timeouts_ != 0 ? endpoint.first_timeout_ns_ + timeout_ns : UINT64_MAX;
 }
 
 void Stack::prepare_window_probe(TcpEndpoint& endpoint) {
@@ -108,6 +121,7 @@ void Stack::prepare_window_probe(TcpEndpoint& endpoint) {
   pcb.persist_cnt = 0;
   if (now_ns_ < endpoint.window_probe_due_ns_) return;
   pcb.persist_cnt = UINT8_MAX;
+  if (endpoint.window_probes_ == 1) endpoint.first_probe_ns_ = now_ns_;
   // tcp_probe0_base() and inet_csk_rto_backoff().
   const uint64_t base_ns = static_cast<uint64_t>(base_rto_ticks(pcb)) * kSlowTickNs;
   const unsigned doublings = std::min<unsigned>(endpoint.window_probes_++, 16);
@@ -124,7 +138,9 @@ void Stack::prepare_retransmission(TcpEndpoint& endpoint) {
     // lwIP gives up by the count, and right after the last attempt.
     const uint64_t limit_ns = endpoint.disowned_ ? kOrphanGiveUpNs : kGiveUpNs;
     if (pcb.state == SYN_SENT) {
-      if (pcb.nrtx >= kSynRetries) pcb.nrtx = TCP_SYNMAXRTX;
+      pcb.nrtx = endpoint.timeouts_ >= endpoint.options_.syn_retries
+                     ? u8_t{TCP_SYNMAXRTX}
+                     : std::min<u8_t>(pcb.nrtx, TCP_SYNMAXRTX - 1);
     } else if (pcb.nrtx != 0 && now_ns_ - endpoint.first_timeout_ns_ >= limit_ns) {
       pcb.nrtx = TCP_MAXRTX;
     }
@@ -223,6 +239,8 @@ uint64_t Stack::due_tick(const TcpEndpoint& endpoint) const {
   } else if (pcb->unsent != nullptr) {
     return next;
   }
+  const uint64_t user_timeout = user_timeout_at_ns(endpoint);
+  if (user_timeout != UINT64_MAX) due = std::min(due, tick_at(user_timeout));
   if (endpoint.held_ != nullptr && endpoint.held_until_ns_ != UINT64_MAX) {
     due = std::min(due, tick_at(endpoint.held_until_ns_));
   }
@@ -299,7 +317,10 @@ uint64_t Stack::keepalive(TcpEndpoint& endpoint) {
   const uint64_t due_ns = first_ns + interval_ns * pcb.keep_cnt_sent;
   const uint64_t idle = idle_ns(pcb) + kSlowTickNs;
   if (idle < due_ns) return due_ns - idle;
-  if (pcb.keep_cnt_sent >= endpoint.options_.keep_count) {
+  const uint64_t user_timeout_ns = uint64_t{endpoint.options_.user_timeout_ms} * kNsPerMs;
+  const bool given_up = user_timeout_ns != 0 ? pcb.keep_cnt_sent != 0 && idle >= user_timeout_ns
+                                             : pcb.keep_cnt_sent >= endpoint.options_.keep_count;
+  if (given_up) {
     endpoint.abort();
     endpoint.fail(ETIMEDOUT);
     return interval_ns;

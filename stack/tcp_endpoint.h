@@ -40,6 +40,8 @@ struct TcpOptions {
   uint32_t keep_idle_ms = 7'200'000;  // tcp(7): tcp_keepalive_time
   uint32_t keep_interval_ms = 75'000;
   uint32_t keep_count = 9;
+  uint32_t user_timeout_ms = 0;  // TCP_USER_TIMEOUT; 0: as long as tcp_retries2 says
+  uint8_t syn_retries = 6;       // TCP_SYNCNT
   uint8_t ttl = 64;
   uint8_t tos = 0;
   // SO_LINGER: -1 off, else seconds.
@@ -161,6 +163,7 @@ class TcpEndpoint {
   uint64_t rto_started_ns_ = 0;
   uint64_t first_timeout_ns_ = 0;
   uint64_t window_probe_due_ns_ = 0;
+  uint64_t first_probe_ns_ = 0;
   uint64_t answered_ns_ = 0;  // the last segment that was out of place
   uint32_t timeouts_ = 0;     // in a row
   uint32_t window_probes_ = 0;

@@ -79,6 +79,45 @@ Test(tcp_connect, the_syn_is_sent_again_after_1_2_4_seconds_and_so_on) {
   (*made)->disown(Fd());
 }
 
+// tcp(7), TCP_SYNCNT: so many more, and as long again for an answer to the last.
+Test(tcp_connect, as_many_syns_are_sent_again_as_are_asked_for) {
+  for (const uint8_t retries : std::initializer_list<uint8_t>{1, 3, 8}) {
+    RawPeer peer;
+    TcpOptions options;
+    options.syn_retries = retries;
+    auto made = TcpEndpoint::connect(peer.host.stack(), {ip("10.0.0.1"), 5000, 0},
+                                     {ip("10.0.0.2"), 80, 0}, options, 4);
+    // Twice as long each time, up to 120 s.
+    uint64_t last = 0;
+    uint64_t interval = 1;
+    for (int i = 0; i < retries; ++i, interval = std::min<uint64_t>(2 * interval, 120)) {
+      last += interval;
+    }
+    const std::vector<uint64_t> seconds = syn_seconds(peer, last + interval - 1);
+    cr_expect_eq(seconds.size(), retries + 1U, "%u: %zu", retries, seconds.size());
+    cr_expect_eq(seconds.back(), last, "%u", retries);
+    cr_expect((*made)->connecting());
+    peer.wait(2 * kSecond);
+    cr_expect_eq((*made)->take_error(), ETIMEDOUT);
+    (*made)->disown(Fd());
+  }
+}
+
+Test(tcp_connect, the_user_timeout_ends_a_connect) {
+  RawPeer peer;
+  TcpOptions options;
+  options.user_timeout_ms = 2500;
+  auto made = TcpEndpoint::connect(peer.host.stack(), {ip("10.0.0.1"), 5000, 0},
+                                   {ip("10.0.0.2"), 80, 0}, options, 4);
+  // Counted from the first SYN that was sent again, after a second.
+  const std::vector<uint64_t> seconds = syn_seconds(peer, 3);
+  cr_expect_eq(seconds, (std::vector<uint64_t>{0, 1, 3}));
+  cr_expect((*made)->connecting());
+  peer.wait(kSecond);
+  cr_expect_eq((*made)->take_error(), ETIMEDOUT);
+  (*made)->disown(Fd());
+}
+
 Test(tcp_connect, a_silent_host_times_out_after_127_seconds) {
   RawPeer peer;
   auto made = TcpEndpoint::connect(peer.host.stack(), {ip("10.0.0.1"), 5000, 0},

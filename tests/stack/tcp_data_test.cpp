@@ -394,6 +394,34 @@ Test(tcp_data, a_closed_window_is_probed_and_reopened) {
   cr_expect_eq(rest.back().payload, "after");
 }
 
+// tcp(7), TCP_USER_TIMEOUT: bytes that nobody acknowledges, and those that find no window.
+Test(tcp_data, the_user_timeout_ends_a_connection_without_progress) {
+  for (const bool closed_window : {false, true}) {
+    RawPeer peer;
+    TcpOptions options;
+    options.user_timeout_ms = 5000;
+    TcpEndpoint* endpoint = peer.connect(options);
+    if (closed_window) peer.window = 0;
+    send_bytes(*endpoint, "first", 5);
+    peer.take();
+    if (closed_window) peer.send(peer.next());
+    send_bytes(*endpoint, "second", 6);
+    // Probes of a closed window are answered: that is no progress either.
+    for (int i = 0; i < 49; ++i) {
+      for (const Segment& segment : peer.take()) {
+        if (!closed_window) continue;
+        peer.acknowledgement = segment.sequence;
+        peer.send(peer.next());
+      }
+      peer.wait(100 * kMs);
+    }
+    cr_expect(endpoint->connected(), "%d", closed_window);
+    peer.wait(kSecond);
+    cr_expect_eq(endpoint->take_error(), ETIMEDOUT, "%d", closed_window);
+    endpoint->disown(Fd());
+  }
+}
+
 Test(tcp_data, a_window_that_stays_closed_is_waited_for) {
   RawPeer peer;
   TcpEndpoint* endpoint = peer.connect();

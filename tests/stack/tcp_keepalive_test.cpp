@@ -44,6 +44,20 @@ Test(tcp_keepalive, a_silent_peer_is_probed_and_given_up) {
   endpoint->disown(Fd());
 }
 
+// tcp(7): TCP_USER_TIMEOUT takes the place of the count.
+Test(tcp_keepalive, the_user_timeout_ends_it) {
+  RawPeer peer;
+  TcpOptions options = quick();
+  options.user_timeout_ms = 25'000;
+  TcpEndpoint* endpoint = peer.connect(options);
+  peer.wait(24 * kSecond);
+  cr_expect(endpoint->connected());
+  cr_expect_gt(peer.take().size(), options.keep_count);
+  peer.wait(3 * kSecond);
+  cr_expect_eq(endpoint->take_error(), ETIMEDOUT);
+  endpoint->disown(Fd());
+}
+
 Test(tcp_keepalive, an_answer_starts_it_over) {
   RawPeer peer;
   TcpEndpoint* endpoint = peer.connect(quick());
