@@ -259,9 +259,9 @@ unit-tsan:
 
 # --- checks ------------------------------------------------------------------------------------
 
-.PHONY: check format check-format check-headers check-layers check-exports tidy clang
+.PHONY: check format check-format check-docs check-headers check-layers check-exports tidy clang
 check:
-	$(MAKE) check-format check-layers check-headers
+	$(MAKE) check-format check-docs check-layers check-headers
 	+$(MAKE) -j$(JOBS) all test-programs
 	$(MAKE) check-exports
 	+$(MAKE) -j$(JOBS) clang
@@ -275,6 +275,8 @@ check-format:
 	scripts/check_format
 format:
 	scripts/check_format --fix
+check-docs:
+	scripts/check_docs
 check-layers:
 	scripts/check_layers
 check-headers: $(if $(wildcard xdp/steer.bpf.c),$(B)/gen/xdp/steer.skel.h)
