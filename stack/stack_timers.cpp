@@ -164,6 +164,7 @@ void Stack::note_timeout(TcpEndpoint& endpoint) {
 void Stack::settle(TcpEndpoint& endpoint) {
   if (endpoint.pcb_ != nullptr) {
     tune(endpoint);
+    endpoint.round_trip_.follow(*endpoint.pcb_, now_ns_);
     if (endpoint.pcb_->state == TIME_WAIT && endpoint.time_wait_index_ == SIZE_MAX) {
       enter_time_wait(endpoint);
     }
@@ -216,6 +217,7 @@ void Stack::open_window(TcpEndpoint& endpoint) {
   pcb.rttest = 0;
   // Karn: a handshake that was sent again says nothing.
   if (endpoint.syn_was_resent_) return;
+  endpoint.round_trip_.sample(now_ns_ - endpoint.opened_ns_);
   const auto ticks =
       static_cast<int>(std::min<uint64_t>((now_ns_ - endpoint.opened_ns_) / kSlowTickNs, 500));
   pcb.sa = static_cast<s16_t>(ticks << 3);

@@ -498,8 +498,8 @@ void TcpEndpoint::info(void* out, socklen_t* length) const {
   if (pcb_ != nullptr) {
     info.tcpi_retransmits = pcb_->nrtx;
     info.tcpi_rto = static_cast<uint32_t>(pcb_->rto) * kTickUs;
-    info.tcpi_rtt = static_cast<uint32_t>(std::max(pcb_->sa >> 3, 0)) * kTickUs;
-    info.tcpi_rttvar = static_cast<uint32_t>(std::max<int>(pcb_->sv, 0)) * kTickUs / 4;
+    info.tcpi_rtt = round_trip_.smoothed_us();
+    info.tcpi_rttvar = round_trip_.variation_us();
     info.tcpi_snd_cwnd = std::max<uint32_t>(1, pcb_->cwnd / std::max<u16_t>(pcb_->mss, 1));
     info.tcpi_snd_ssthresh = pcb_->ssthresh / std::max<u16_t>(pcb_->mss, 1);
     info.tcpi_unacked = pcb_->snd_queuelen;
@@ -633,8 +633,7 @@ void TcpEndpoint::publish() {
   if (pcb_ == nullptr) return;
   record_->snd_nxt.store(pcb_->snd_nxt, relaxed);
   record_->rcv_nxt.store(pcb_->rcv_nxt, relaxed);
-  record_->rtt_us.store(
-      static_cast<uint32_t>(std::max(pcb_->sa >> 3, 0)) * TCP_SLOW_INTERVAL * 1000, relaxed);
+  record_->rtt_us.store(round_trip_.smoothed_us(), relaxed);
 }
 
 Result<TcpListener*> TcpListener::open(Stack& stack, const SocketAddress& local, int backlog,

@@ -15,6 +15,7 @@
 #include "stack/demux.h"
 #include "stack/loss_recovery.h"
 #include "stack/readiness.h"
+#include "stack/round_trip.h"
 #include "stack/stack.h"
 #include "stack/timer_wheel.h"
 
@@ -158,6 +159,7 @@ class TcpEndpoint {
   // Bookkeeping of Stack.
   EndpointTimer timer_;
   LossRecovery recovery_;
+  RoundTrip round_trip_;
   size_t keepalive_index_ = SIZE_MAX;
   uint64_t opened_ns_ = 0;
   uint64_t rto_started_ns_ = 0;
