@@ -17,20 +17,20 @@ int on_socket(int fd, Bypass bypass, Kernel kernel) {
   return kernel();
 }
 
-int accept_any(int fd, sockaddr* address, socklen_t* length, int flags) {
-  HeldFile file(fd);
-  SocketFile* const socket = file.socket();
-  auto accepted = socket->accept(address, length, flags);
-  if (!accepted) return to_posix(Result<int>(Error{accepted.error()}));
-  if (accepted->file) FdTable::put(accepted->fd, accepted->file.get());
-  return accepted->fd;
-}
-
 // Only a hybrid listener is ours to accept on; any other socket has the kernel's errno.
-bool accepts_here(int fd) {
-  HeldFile file(fd);
-  const SocketFile* const socket = file.socket();
-  return socket != nullptr && socket->placement() != Placement::kUnplaced;
+template <class Kernel>
+int accept_any(int fd, sockaddr* address, socklen_t* length, int flags, Kernel kernel) {
+  {
+    HeldFile file(fd);
+    SocketFile* const socket = file.socket();
+    if (socket != nullptr && socket->placement() != Placement::kUnplaced) {
+      auto accepted = socket->accept(address, length, flags);
+      if (!accepted) return to_posix(Result<int>(Error{accepted.error()}));
+      if (accepted->file) FdTable::put(accepted->fd, accepted->file.get());
+      return accepted->fd;
+    }
+  }
+  return kernel();
 }
 
 }  // namespace
@@ -63,13 +63,12 @@ UP_EXPORT int listen(int fd, int backlog) noexcept {
 }
 
 UP_EXPORT int accept(int fd, sockaddr* address, socklen_t* length) {
-  if (!accepts_here(fd)) return real().accept(fd, address, length);
-  return accept_any(fd, address, length, 0);
+  return accept_any(fd, address, length, 0, [&] { return real().accept(fd, address, length); });
 }
 
 UP_EXPORT int accept4(int fd, sockaddr* address, socklen_t* length, int flags) {
-  if (!accepts_here(fd)) return real().accept4(fd, address, length, flags);
-  return accept_any(fd, address, length, flags);
+  return accept_any(fd, address, length, flags,
+                    [&] { return real().accept4(fd, address, length, flags); });
 }
 
 UP_EXPORT int connect(int fd, const sockaddr* address, socklen_t length) {

@@ -176,6 +176,29 @@ void close_while_accept_blocks() {
   if (fd >= 0) close(fd);
 }
 
+// Seen as SIGSEGV: between two looks at the descriptor the listener had become the kernel's.
+void shutdown_while_another_thread_accepts() {
+  constexpr int kRounds = 200;
+  int last = 0;
+  for (int i = 0; i < kRounds; ++i) {
+    const int listener = listening(mine(), 8, SOCK_NONBLOCK);
+    std::atomic<bool> looking = false;
+    Worker worker([&] {
+      do {
+        errno = 0;
+        accept(listener, nullptr, nullptr);
+        looking = true;
+      } while (errno == EAGAIN);
+      last = errno;
+    });
+    while (!looking) std::this_thread::yield();
+    must("shutdown", shutdown(listener, SHUT_RDWR));
+    worker.join();
+    close(listener);
+  }
+  note("last accept: %s", errno_name(last));
+}
+
 void shutdown_while_send_blocks() {
   both_ways([](int fd) {
     const std::string data = pattern(32 << 20);
@@ -458,6 +481,7 @@ constexpr Scenario kScenarios[] = {
     {"close_while_recv_blocks", Proof::kTcp, close_while_recv_blocks},
     {"dup2_while_recv_blocks", Proof::kTcp, dup2_while_recv_blocks},
     {"close_while_accept_blocks", Proof::kTcpHybrid, close_while_accept_blocks},
+    {"shutdown_while_another_thread_accepts", Proof::kNone, shutdown_while_another_thread_accepts},
     {"shutdown_while_send_blocks", Proof::kTcpHybrid, shutdown_while_send_blocks},
     {"interrupted_without_restart", Proof::kTcp, interrupted_without_restart},
     {"restarted", Proof::kTcp, restarted},
