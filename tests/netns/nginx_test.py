@@ -6,29 +6,8 @@ import re
 import unittest
 
 from lab_case import LabCase, over_roles
+from nginx_configuration import write_nginx_configuration
 
-# As `nginx` itself would run, but in one process and with its files in the lab's directory.
-CONFIGURATION = """
-daemon off;
-master_process off;
-user root;
-pid {directory}/nginx-{port}.pid;
-error_log stderr warn;
-events {{ worker_connections 512; }}
-http {{
-  access_log off;
-  sendfile {sendfile};
-  client_body_temp_path {directory}/body;
-  proxy_temp_path {directory}/proxy;
-  fastcgi_temp_path {directory}/fastcgi;
-  uwsgi_temp_path {directory}/uwsgi;
-  scgi_temp_path {directory}/scgi;
-  server {{
-    listen 0.0.0.0:{port};
-    root {directory}/www;
-  }}
-}}
-"""
 FILE_BYTES = 10 << 20
 
 
@@ -45,8 +24,7 @@ class NginxTest(LabCase):
 
     def start(self, roles, sendfile="off"):
         port = self.lab.new_port()
-        path = self.lab.write(f"nginx-{port}.conf", CONFIGURATION.format(
-            directory=self.lab.directory, port=port, sendfile=sendfile))
+        path = write_nginx_configuration(self.lab, port, f"sendfile {sendfile};")
         self.serve(roles, ["/usr/sbin/nginx", "-e", "stderr", "-c", path], port)
         return f"http://{self.server_host.address}:{port}"
 

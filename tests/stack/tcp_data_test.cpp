@@ -38,6 +38,21 @@ Bytes usual_options() {
   return option_mss(1460) + option_window_scale(7) + option_sack_permitted();
 }
 
+tcp_info info_of(const TcpEndpoint& endpoint) {
+  tcp_info info{};
+  socklen_t length = sizeof info;
+  endpoint.info(&info, &length);
+  return info;
+}
+
+// The byte in a probe of a closed window is not taken.
+void answer_probes(RawPeer& peer) {
+  for (const Segment& probe : peer.take()) {
+    peer.acknowledgement = probe.sequence;
+    peer.send(peer.next());
+  }
+}
+
 }  // namespace
 
 TestSuite(tcp_data);
@@ -408,11 +423,7 @@ Test(tcp_data, the_user_timeout_ends_a_connection_without_progress) {
     send_bytes(*endpoint, "second", 6);
     // Probes of a closed window are answered: that is no progress either.
     for (int i = 0; i < 49; ++i) {
-      for (const Segment& segment : peer.take()) {
-        if (!closed_window) continue;
-        peer.acknowledgement = segment.sequence;
-        peer.send(peer.next());
-      }
+      if (closed_window) answer_probes(peer);
       peer.wait(100 * kMs);
     }
     cr_expect(endpoint->connected(), "%d", closed_window);
@@ -433,10 +444,7 @@ Test(tcp_data, a_window_that_stays_closed_is_waited_for) {
   // An hour in which every probe is answered.
   for (int i = 0; i < 3600; ++i) {
     peer.wait(kSecond);
-    for (const Segment& probe : peer.take()) {
-      peer.acknowledgement = probe.sequence;
-      peer.send(peer.next());
-    }
+    answer_probes(peer);
   }
   cr_expect(endpoint->connected());
 }
@@ -667,18 +675,9 @@ Test(tcp_data, a_pause_before_a_segment_is_not_taken_for_its_round_trip) {
   send_bytes(*endpoint, "x", 1);
   peer.take();
   peer.send(peer.next());
-  tcp_info info{};
-  socklen_t length = sizeof info;
-  endpoint->info(&info, &length);
+  const tcp_info info = info_of(*endpoint);
   cr_expect_eq(info.tcpi_rto, 200'000);
   cr_expect_leq(info.tcpi_rtt, 20'000);
-}
-
-tcp_info info_of(const TcpEndpoint& endpoint) {
-  tcp_info info{};
-  socklen_t length = sizeof info;
-  endpoint.info(&info, &length);
-  return info;
 }
 
 Test(tcp_data, the_round_trip_is_measured_in_microseconds) {

@@ -11,6 +11,7 @@ import re
 from typing import Callable, NamedTuple
 
 import lab
+from nginx_configuration import write_nginx_configuration
 
 PROGRAMS = os.path.join(lab.BUILD, "bench")
 REDIS_LOADS = {
@@ -21,28 +22,6 @@ REDIS_LOADS = {
 # Requests before the rate is known: a few tenths of a second at most.
 REDIS_WARM_UP = {"-c 1": 2000, "-c 50": 5000, "-c 50 -P 16": 30000}
 REDIS_FEWEST = 2000
-
-NGINX_CONFIGURATION = """
-daemon off;
-master_process off;
-user root;
-pid {directory}/nginx-{port}.pid;
-error_log stderr warn;
-events {{ worker_connections 512; }}
-http {{
-  access_log off;
-  keepalive_requests 1000000;
-  client_body_temp_path {directory}/body;
-  proxy_temp_path {directory}/proxy;
-  fastcgi_temp_path {directory}/fastcgi;
-  uwsgi_temp_path {directory}/uwsgi;
-  scgi_temp_path {directory}/scgi;
-  server {{
-    listen 0.0.0.0:{port};
-    root {directory}/www;
-  }}
-}}
-"""
 
 
 def own(name):
@@ -99,8 +78,7 @@ def make_page(site):
 def nginx(site, seconds):
     port = site.lab.new_port()
     make_page(site)
-    path = site.lab.write(f"nginx-{port}.conf", NGINX_CONFIGURATION.format(
-        directory=site.lab.directory, port=port))
+    path = write_nginx_configuration(site.lab, port, "keepalive_requests 1000000;")
     url = f"http://{site.server.address}:{port}/index.html"
     with site.serve(["/usr/sbin/nginx", "-e", "stderr", "-c", path], port):
         watch = site.watch()

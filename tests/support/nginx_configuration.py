@@ -1,0 +1,29 @@
+"""nginx_configuration.py - nginx as it would run by itself, but in one process and in one directory"""
+
+CONFIGURATION = """
+daemon off;
+master_process off;
+user root;
+pid {directory}/nginx-{port}.pid;
+error_log stderr warn;
+events {{ worker_connections 512; }}
+http {{
+  access_log off;
+  {directive}
+  client_body_temp_path {directory}/body;
+  proxy_temp_path {directory}/proxy;
+  fastcgi_temp_path {directory}/fastcgi;
+  uwsgi_temp_path {directory}/uwsgi;
+  scgi_temp_path {directory}/scgi;
+  server {{
+    listen 0.0.0.0:{port};
+    root {directory}/www;
+  }}
+}}
+"""
+
+
+def write_nginx_configuration(lab, port, directive):
+    """The path of a configuration that serves the lab's www/ on `port`, with one directive more."""
+    return lab.write(f"nginx-{port}.conf", CONFIGURATION.format(
+        directory=lab.directory, port=port, directive=directive))
