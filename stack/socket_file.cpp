@@ -206,8 +206,9 @@ std::optional<Result<void>> SocketFile::connect(const sockaddr* address, socklen
   const bool usable = remote.ok() && remote->ip.family() == family_ &&
                       placement_ != Placement::kListener && !options_.kernel_only;
   if (usable && type_ == SOCK_DGRAM) return connect_datagram(*remote);
-  if (usable && leads_through_interface(*remote)) {
-    return connect_stream(*remote, address, length);
+  if (usable) {
+    const auto route = route_through_interface(*remote);
+    if (route) return connect_stream(*remote, *route, address, length);
   }
   if (placement_ == Placement::kUnplaced && remote.ok()) {
     place(Placement::kKernel);
@@ -221,24 +222,25 @@ std::optional<Result<void>> SocketFile::connect(const sockaddr* address, socklen
   return done;
 }
 
-bool SocketFile::leads_through_interface(const SocketAddress& remote) const {
-  if (remote.port == 0 || remote.ip.is_multicast() || remote.ip.is_broadcast()) return false;
+std::optional<Route> SocketFile::route_through_interface(const SocketAddress& remote) const {
+  if (remote.port == 0 || remote.ip.is_multicast() || remote.ip.is_broadcast()) return {};
   const SocketAddress local = kernel_name();
-  if (!can_bypass(local.ip)) return false;
+  if (!can_bypass(local.ip)) return {};
   auto route = the_stack().host().route(remote.ip, local.ip);
-  return route && route->through_interface;
+  if (!route || !route->through_interface) return {};
+  return *route;
 }
 
-Result<void> SocketFile::connect_stream(const SocketAddress& remote, const sockaddr* address,
-                                        socklen_t length) {
+Result<void> SocketFile::connect_stream(const SocketAddress& remote, const Route& route,
+                                        const sockaddr* address, socklen_t length) {
   Stack& stack = the_stack();
-  auto route = stack.host().route(remote.ip, kernel_name().ip);
-  if (kernel_name().port == 0) {
-    auto bound = bind_kernel_to_any_port(route->source);
-    if (!bound) return bound;
-  }
   SocketAddress local = kernel_name();
-  if (local.ip.is_any()) local.ip = route->source;
+  if (local.port == 0) {
+    auto bound = bind_kernel_to_any_port(route.source);
+    if (!bound) return bound;
+    local = kernel_name();
+  }
+  if (local.ip.is_any()) local.ip = route.source;
   // What the program has set, or the namespace's tcp_syn_retries: at most 127 (MAX_TCP_SYNCNT).
   int syn_retries = 0;
   socklen_t bytes = sizeof syn_retries;
@@ -330,10 +332,7 @@ Result<void> SocketFile::open_datagram() {
 }
 
 Result<void> SocketFile::connect_datagram(const SocketAddress& remote) {
-  const SocketAddress local = kernel_name();
-  auto route = the_stack().host().route(remote.ip, local.ip);
-  const bool through = route && route->through_interface && remote.port != 0 &&
-                       !remote.ip.is_multicast() && !remote.ip.is_broadcast();
+  const bool opens = datagram_ == nullptr && route_through_interface(remote).has_value();
   sockaddr_storage storage;
   const socklen_t length = remote.to_sockaddr(family_, storage);
   // The kernel socket is connected too: it filters what comes over the kernel, gets the ICMP
@@ -342,7 +341,7 @@ Result<void> SocketFile::connect_datagram(const SocketAddress& remote) {
   if (!done) return done;
   port_reserved_ = true;
   if (datagram_ == nullptr) {
-    if (!through || !open_datagram()) {
+    if (!opens || !open_datagram()) {
       place(Placement::kKernel);
       return {};
     }

@@ -14,6 +14,7 @@
 
 #include "base/ref.h"
 #include "base/result.h"
+#include "stack/host_view.h"
 #include "stack/open_file.h"
 #include "stack/socket_options.h"
 #include "stack/stack_mutex.h"
@@ -122,9 +123,11 @@ class SocketFile : public OpenFile, private EndpointOwner {
   SocketAddress kernel_name() const;
   Result<void> bind_kernel_to_any_port(const IpAddress& ip) UP_REQUIRES(stack_mutex);
   bool can_bypass(const IpAddress& local) const UP_REQUIRES(stack_mutex);
-  bool leads_through_interface(const SocketAddress& remote) const UP_REQUIRES(stack_mutex);
-  Result<void> connect_stream(const SocketAddress& remote, const sockaddr* address,
-                              socklen_t length) UP_REQUIRES(stack_mutex);
+  // Nothing: it does not lead over the bypassed interface, or from an address that is not its own.
+  std::optional<Route> route_through_interface(const SocketAddress& remote) const
+      UP_REQUIRES(stack_mutex);
+  Result<void> connect_stream(const SocketAddress& remote, const Route& route,
+                              const sockaddr* address, socklen_t length) UP_REQUIRES(stack_mutex);
   Result<void> finish_connect() UP_REQUIRES(stack_mutex);
   Result<void> connect_datagram(const SocketAddress& remote) UP_REQUIRES(stack_mutex);
   Result<void> open_datagram() UP_REQUIRES(stack_mutex);
