@@ -25,4 +25,8 @@ inline uint64_t monotonic_coarse_ns() {
   return static_cast<uint64_t>(now.tv_sec) * kNsPerS + static_cast<uint64_t>(now.tv_nsec);
 }
 
+inline timespec to_timespec(uint64_t ns) {
+  return {static_cast<time_t>(ns / kNsPerS), static_cast<long>(ns % kNsPerS)};
+}
+
 }  // namespace underpass

@@ -23,10 +23,6 @@ constexpr uint64_t kExitLingerNs = 2 * kNsPerS;
 // After this long with all threads asleep in waits, the helper sleeps without a limit.
 constexpr int kParkAfterPeriods = 50;
 
-timespec to_timespec(uint64_t ns) {
-  return {static_cast<time_t>(ns / kNsPerS), static_cast<long>(ns % kNsPerS)};
-}
-
 }  // namespace
 
 Process& Process::instance() {
@@ -108,19 +104,6 @@ bool Process::is_interface_address(const IpAddress& ip) {
       return found;
     }
   }
-}
-
-size_t Process::address_count(int family) {
-  if (attachment_ == nullptr) return 0;
-  const Control& control = attachment_->control();
-  const uint32_t count = control.address_count.load(std::memory_order_acquire);
-  size_t matching = 0;
-  for (uint32_t i = 0; i < count && i < kMaxLocalAddresses; ++i) {
-    IpAddress ip;
-    std::memcpy(ip.bytes.data(), control.addresses[i].ip, ip.bytes.size());
-    if (ip.family() == family) ++matching;
-  }
-  return matching;
 }
 
 int Process::take_event_fd() {

@@ -43,8 +43,6 @@ class Process {
   Stack* stack() UP_REQUIRES(stack_mutex) { return stack_.get(); }
   Attachment* attachment() UP_REQUIRES(stack_mutex) { return attachment_.get(); }
   bool is_interface_address(const IpAddress& ip) UP_REQUIRES(stack_mutex);
-  // How many addresses of that family the interface has.
-  size_t address_count(int family) UP_REQUIRES(stack_mutex);
 
   // For Waiter. An eventfd of ours, and its return.
   int take_event_fd() UP_REQUIRES(stack_mutex);

@@ -1,7 +1,7 @@
 // stack.h - one host's TCP and UDP in user space, in front of a FramePort
 //
 // Frames in, frames out, timers; who owns which 4-tuple. lwIP owns TCP's state machine and sees, at
-// each call, only the one connection that it is to work on (see PcbWindow in stack.cpp). All of it
+// each call, only the one connection that it is to work on (see lwip_port/lwip_window.h). All of it
 // is guarded by the stack mutex; time is a parameter.
 #pragma once
 

@@ -103,10 +103,6 @@ int sleep_in_kernel(std::span<pollfd> fds, const timespec* limit, const sigset_t
   return result;
 }
 
-timespec to_timespec(uint64_t ns) {
-  return {static_cast<time_t>(ns / kNsPerS), static_cast<long>(ns % kNsPerS)};
-}
-
 bool poll_kernel_now(std::span<pollfd> fds) {
   timespec zero{};
   return !fds.empty() && sys::ppoll(fds.data(), fds.size(), &zero, nullptr) > 0;

@@ -29,7 +29,7 @@ class Attachment {
   virtual ClientSlot& slot() = 0;
   virtual uint32_t slot_index() const = 0;
 
-  // Finds a neighbour. kEmpty: unknown; ask with resolve(). `mac` is written when kReachable.
+  // Finds a neighbour. kEmpty: unknown; ask with resolve(). `mac` is good when kReachable.
   // Marks the entry as used.
   virtual NeighbourView neighbour(const IpAddress& ip) = 0;
   // Asks the kernel, through the broker, to resolve (NTF_USE). Does not block and does not fail:
