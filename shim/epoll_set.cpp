@@ -385,10 +385,10 @@ Result<int> EpollSet::wait_in_kernel(std::span<epoll_event> out, Deadline deadli
   struct Unlocked {
     explicit Unlocked(EpollSet& set) UP_NO_THREAD_SAFETY : set_(set) {
       ++set_.waits_in_kernel_;
-      stack_mutex.unlock();
+      stack_mutex.unlock_and_stay_inside();
     }
     ~Unlocked() UP_NO_THREAD_SAFETY {
-      stack_mutex.lock();
+      stack_mutex.lock_from_inside();
       uint64_t drained = 0;
       if (--set_.waits_in_kernel_ == 0) sys::read(set_.wake_.get(), &drained, sizeof drained);
     }
@@ -405,8 +405,12 @@ Result<int> EpollSet::wait_in_kernel(std::span<epoll_event> out, Deadline deadli
     int got = 0;
     {
       const Unlocked unlocked(*this);
-      got = real().epoll_pwait(fd_, out.data(), static_cast<int>(out.size()), timeout_ms, mask);
-      if (got < 0) got = -errno;
+      auto wait_at_kernel = [&] {
+        const int count =
+            real().epoll_pwait(fd_, out.data(), static_cast<int>(out.size()), timeout_ms, mask);
+        return count < 0 ? -errno : count;
+      };
+      got = with_signals_let_in(mask, wait_at_kernel);
     }
     if (got < 0) return Error{-got};
     bool had_cookie = false;

@@ -3,6 +3,8 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/epoll.h>
@@ -24,6 +26,9 @@ int __ppoll_chk(pollfd* fds, nfds_t count, const timespec* timeout, const sigset
                 size_t room);
 int __dprintf_chk(int fd, int flag, const char* format, ...);
 int __vdprintf_chk(int fd, int flag, const char* format, va_list arguments);
+[[noreturn]] void __longjmp_chk(__jmp_buf_tag* environment, int value);
+int __sigaction(int number, const struct sigaction* action, struct sigaction* old);
+sighandler_t bsd_signal(int number, sighandler_t handler);
 }
 
 // The definitions in calls_*.cpp are what the library shows; all else is hidden.

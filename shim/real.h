@@ -25,6 +25,13 @@ template <class R, class... A>
 struct WithoutNoexcept<R (*)(A..., ...) noexcept> {
   using Type = R (*)(A..., ...);
 };
+#ifdef __clang__
+// longjmp's: part of the type for clang alone.
+template <class R, class... A>
+struct WithoutNoexcept<R(__attribute__((noreturn))*)(A...) noexcept> {
+  using Type = R (*)(A...);
+};
+#endif
 
 struct RealCalls {
 #define UP_CALL(name, group) WithoutNoexcept<decltype(&::name)>::Type name;

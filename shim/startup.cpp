@@ -24,6 +24,7 @@ void after_fork_in_child() {
   // Inherited descriptors are the kernel's here; the connections of the stack stay the parent's.
   FdTable::forget_all();
   forked.store(true, std::memory_order_relaxed);
+  process_fork_is_over();
 }
 
 _Unwind_Reason_Code look_no_further(_Unwind_Context*, void*) { return _URC_END_OF_STACK; }

@@ -261,6 +261,8 @@ void process_after_fork_child() UP_NO_THREAD_SAFETY {
   process.tried_ = false;
 }
 
+void process_fork_is_over() { leave_stack(); }
+
 void process_exit() {
   Process& process = Process::instance();
   const uint64_t until = monotonic_ns() + kExitLingerNs;

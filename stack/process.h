@@ -22,10 +22,12 @@ class Waiter;
 void process_start(const Options& options) UP_EXCLUDES(stack_mutex);
 
 // fork(2): prepare takes the stack lock, so that the child's copy of the stack is whole; the child
-// forgets it, without a word to the peers, which are the parent's.
+// forgets it, without a word to the peers, which are the parent's. The child's thread stays inside
+// the stack (signals.h) until process_fork_is_over(): no handler runs before all is forgotten.
 void process_prepare_fork() UP_ACQUIRE(stack_mutex);
 void process_after_fork_parent() UP_RELEASE(stack_mutex);
 void process_after_fork_child();
+void process_fork_is_over();
 
 // exit(3): closes what is open and lets unsent data go out, for a bounded time.
 void process_exit() UP_EXCLUDES(stack_mutex);

@@ -60,6 +60,24 @@ void put_control(msghdr& message, size_t& used, size_t room, int level, int type
   used += std::min(CMSG_SPACE(bytes), left);
 }
 
+// The kernel's own blocking receive, with the lock given back.
+Result<size_t> receive_at_kernel(int fd, msghdr& message, int flags,
+                                 bool may_restart) UP_NO_THREAD_SAFETY {
+  struct Unlocked {
+    Unlocked() UP_NO_THREAD_SAFETY { stack_mutex.unlock_and_stay_inside(); }
+    ~Unlocked() UP_NO_THREAD_SAFETY { stack_mutex.lock_from_inside(); }
+  };
+  auto receive = [&] { return static_cast<int>(sys::recvmsg(fd, &message, flags)); };
+  for (;;) {
+    const Unlocked unlocked;
+    forget_interruption();
+    const int got = with_signals_let_in(nullptr, receive);
+    if (got == -EINTR && may_restart && interrupted_call_restarts()) continue;
+    if (got < 0) return Error{-got};
+    return static_cast<size_t>(got);
+  }
+}
+
 }  // namespace
 
 Result<size_t> SocketFile::sendmsg(const msghdr& message, int flags) {
@@ -239,13 +257,7 @@ Result<size_t> SocketFile::receive_datagram(msghdr& message, int flags) {
   if ((flags & (MSG_ERRQUEUE | MSG_OOB)) != 0) return receive_datagram_from_kernel(message, flags);
   if (datagram_ == nullptr && !open_datagram()) {
     place(Placement::kKernel);
-    // Only now the kernel's own blocking receive, with the lock given back.
-    const int fd = fd_;
-    stack_mutex.unlock();
-    const long got = sys::recvmsg(fd, &message, flags);
-    stack_mutex.lock();
-    if (got < 0) return Error{static_cast<int>(-got)};
-    return static_cast<size_t>(got);
+    return receive_at_kernel(fd_, message, flags, deadline.at_ns == UINT64_MAX);
   }
   Stack& stack = the_stack();
   const socklen_t name_room = message.msg_name == nullptr ? 0 : message.msg_namelen;

@@ -20,6 +20,16 @@ bool StackMutex::try_lock() {
 }
 
 void StackMutex::lock() UP_NO_THREAD_SAFETY {
+  enter_stack();
+  lock_from_inside();
+}
+
+void StackMutex::unlock() UP_NO_THREAD_SAFETY {
+  unlock_and_stay_inside();
+  leave_stack();
+}
+
+void StackMutex::lock_from_inside() UP_NO_THREAD_SAFETY {
   if (try_lock()) return;
   for (int i = 0; i < kSpinsBeforeSleep; ++i) {
     if (word_.load(std::memory_order_relaxed) == 0 && try_lock()) return;
@@ -30,7 +40,7 @@ void StackMutex::lock() UP_NO_THREAD_SAFETY {
   }
 }
 
-void StackMutex::unlock() UP_NO_THREAD_SAFETY {
+void StackMutex::unlock_and_stay_inside() UP_NO_THREAD_SAFETY {
   if (word_.exchange(0, std::memory_order_release) == 2) sys::futex_wake(&word_, 1, false);
 }
 

@@ -23,8 +23,8 @@ SleepCall sleep_call = nullptr;
 // destructor.
 class Unlocked {
  public:
-  Unlocked() UP_NO_THREAD_SAFETY { stack_mutex.unlock(); }
-  ~Unlocked() UP_NO_THREAD_SAFETY { stack_mutex.lock(); }
+  Unlocked() UP_NO_THREAD_SAFETY { stack_mutex.unlock_and_stay_inside(); }
+  ~Unlocked() UP_NO_THREAD_SAFETY { stack_mutex.lock_from_inside(); }
   Unlocked(const Unlocked&) = delete;
   Unlocked& operator=(const Unlocked&) = delete;
 };
@@ -138,14 +138,27 @@ void Waiter::wake() {
 }
 
 Waiter::Woke Waiter::wait(std::span<pollfd> kernel_fds, Deadline deadline, const sigset_t* mask) {
+  forget_interruption();
+  for (;;) {
+    const Woke woke = wait_for_anything(kernel_fds, deadline, mask);
+    if (woke == Woke::kNotified) notified_ = false;
+    if (woke != Woke::kSignal || deliverable(mask) == 0) return woke;
+    // Nothing of this wait is left for others to see: a handler may itself wait, for a long time.
+    const Unlocked unlocked;
+    if (deliver_signals(mask)) return woke;
+  }
+}
+
+Waiter::Woke Waiter::wait_for_anything(std::span<pollfd> kernel_fds, Deadline deadline,
+                                       const sigset_t* mask) {
   const WaitingThread waiting;
   Woke woke{};
-  if (!spin(kernel_fds, deadline, woke)) woke = sleep(kernel_fds, deadline, mask);
-  if (woke == Woke::kNotified) notified_ = false;
+  if (!spin(kernel_fds, deadline, mask, woke)) woke = sleep(kernel_fds, deadline, mask);
   return woke;
 }
 
-bool Waiter::spin(std::span<pollfd> kernel_fds, Deadline deadline, Woke& woke) {
+bool Waiter::spin(std::span<pollfd> kernel_fds, Deadline deadline, const sigset_t* mask,
+                  Woke& woke) {
   Process& process = Process::instance();
   Stack* stack = process.stack();
   if (notified_) {
@@ -186,6 +199,10 @@ bool Waiter::spin(std::span<pollfd> kernel_fds, Deadline deadline, Woke& woke) {
       woke = Woke::kNotified;
       return true;
     }
+    if (deliverable(mask) != 0) {
+      woke = Woke::kSignal;
+      return true;
+    }
   }
   process.spin().missed();
   return false;
@@ -211,7 +228,9 @@ Waiter::Woke Waiter::sleep(std::span<pollfd> kernel_fds, Deadline deadline, cons
   }
   const bool had_broker = process.attachment() != nullptr && process.attachment()->broker_alive();
   const AsleepThread asleep(*this);
+  const SignalWakes signal_wakes(event_fd_);
   for (;;) {
+    if (deliverable(mask) != 0) return Woke::kSignal;
     Stack* stack = process.stack();
     const bool on_rings = process.sleeps_on_rings(*this);
     uint64_t due = deadline.at_ns;
@@ -238,6 +257,7 @@ Waiter::Woke Waiter::sleep(std::span<pollfd> kernel_fds, Deadline deadline, cons
     }
     if (notified_) return Woke::kNotified;
     if (kernel_ready) return Woke::kKernel;
+    // Also a handler that the program has set without libc.
     if (ready == -EINTR) return Woke::kSignal;
     if (monotonic_ns() >= deadline.at_ns) return Woke::kTimeout;
     uint64_t nudges = 0;

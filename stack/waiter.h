@@ -38,6 +38,7 @@ class Waiter {
   // Called with the lock held, returns with it held; drives the stack meanwhile. Returns at once
   // when notified since the last wait(). `kernel_fds` are polled rarely while spinning and always
   // before and during sleep; `mask` as in ppoll(2), applied atomically, or null.
+  // A handler of the program runs in here, without the lock, and may jump away: no noexcept above.
   Woke wait(std::span<pollfd> kernel_fds, Deadline deadline, const sigset_t* mask)
       UP_REQUIRES(stack_mutex);
 
@@ -46,8 +47,11 @@ class Waiter {
   void nudge() UP_REQUIRES(stack_mutex);
 
  private:
+  Woke wait_for_anything(std::span<pollfd> kernel_fds, Deadline deadline, const sigset_t* mask)
+      UP_REQUIRES(stack_mutex);
   // True when it need not sleep; `woke` says why.
-  bool spin(std::span<pollfd> kernel_fds, Deadline deadline, Woke& woke) UP_REQUIRES(stack_mutex);
+  bool spin(std::span<pollfd> kernel_fds, Deadline deadline, const sigset_t* mask, Woke& woke)
+      UP_REQUIRES(stack_mutex);
   void look_out(const Stack& stack) UP_REQUIRES(stack_mutex);
   Woke sleep(std::span<pollfd> kernel_fds, Deadline deadline, const sigset_t* mask)
       UP_REQUIRES(stack_mutex);

@@ -28,10 +28,11 @@ END = "== end"
 # Segments that belong to no socket of the stack any more are answered by the kernel's TCP.
 KERNEL_SLACK = 40
 # What bypass cannot do yet, as docs/compatibility.md says: run on the kernel only.
-KNOWN_DIFFERENCES = {
-    "handler_at_any_moment": "a signal handler that interrupts a call on a bypassed socket may not use one",
-    "handler_jumps_out_of_recv": "a signal handler may not jump out of a blocked call on a bypassed socket",
-}
+KNOWN_DIFFERENCES = {}
+
+
+# So that a call that waits is met spinning, not asleep.
+OPTIONS = {"signals": ("--spin-us", "1000000")}
 
 
 class Session:
@@ -39,6 +40,7 @@ class Session:
 
     def __init__(self, case, program, roles):
         self.case, self.program, self.roles = case, program, roles
+        self.options = OPTIONS.get(program, ()) if roles.client else ()
         self.processes = []
 
     def start(self):
@@ -49,7 +51,8 @@ class Session:
                                             (client, self.program, ours, self.roles.client)):
                 argv = [os.path.join(PROGRAMS, name), end.fileno(), host.address, host.peer.address]
                 self.processes.append(host.popen(
-                    argv, bypass=bypass, name=name, pass_fds=[end.fileno()], stdin=subprocess.PIPE,
+                    argv, bypass=bypass, options=self.options if name == self.program else (),
+                    name=name, pass_fds=[end.fileno()], stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE))
         self.peer, self.scenarios = self.processes
         # A scenario that nobody knows: when it ends, both are where they belong.
@@ -216,6 +219,10 @@ class DatagramsTest(TranscriptTest):
 
 class FortifiedTest(TranscriptTest):
     test_fortified = add_tests("fortified")
+
+
+class SignalsTest(TranscriptTest):
+    test_signals = add_tests("signals")
 
 
 class ProcessesTest(TranscriptTest):
