@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <sys/eventfd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -76,6 +77,7 @@ bool Process::attach() {
         stack_ =
             std::make_unique<Stack>(Stack::Setup{attachment_->port(), *view_, attachment_->ports(),
                                                  attachment_->slot(), address, prefix_bits});
+        helper_event_.reset(take_event_fd());
         start_helper();
       } else {
         log_write(LogLevel::warning, "cannot attach to the broker of %s (%s): kernel sockets",
@@ -144,7 +146,32 @@ void Process::enter_sleep(Waiter& waiter) { sleepers_.push_back(&waiter); }
 
 void Process::leave_sleep(Waiter& waiter) {
   std::erase(sleepers_, &waiter);
-  if (ring_sleeper_ == &waiter) ring_sleeper_ = nullptr;
+  if (ring_sleeper_ != &waiter) return;
+  ring_sleeper_ = nullptr;
+  ring_sleeper_until_ns_ = 0;
+}
+
+uint64_t Process::ring_deadline_ns() {
+  ring_sleeper_until_ns_ = stack_->next_deadline_ns();
+  watch_deadlines();
+  return ring_sleeper_until_ns_;
+}
+
+void Process::watch_deadlines() {
+  stack_->watch_deadline(*this, std::max(ring_sleeper_until_ns_, helper_until_ns_));
+}
+
+void Process::deadline_is_earlier(uint64_t at_ns) {
+  if (at_ns < ring_sleeper_until_ns_) {
+    ring_sleeper_until_ns_ = 0;
+    ring_sleeper_->nudge();
+  }
+  if (at_ns < helper_until_ns_) {
+    helper_until_ns_ = 0;
+    const uint64_t one = 1;
+    sys::write(helper_event_.get(), &one, sizeof one);
+  }
+  watch_deadlines();
 }
 
 // Whoever leaves a wait has looked after the rings for those asleep: one of them must now.
@@ -209,7 +236,7 @@ void Process::help() {
 // Returns how long nothing needs to be done; 0 after it has slept on the rings itself.
 uint64_t Process::help_once() {
   const uint64_t period_ns = uint64_t{options_.helper_period_ms} * kNsPerMs;
-  pollfd fds[kMaxQueues + 1];
+  pollfd fds[kMaxQueues + 2];
   size_t count = 0;
   uint64_t deadline = UINT64_MAX;
   uint64_t now = monotonic_ns();
@@ -221,6 +248,13 @@ uint64_t Process::help_once() {
     stack_->drive(now);
     attachment_->slot().counters.helper_drives.fetch_add(1, std::memory_order_relaxed);
     deadline = stack_->next_deadline_ns();
+    if (helper_event_) {
+      fds[count++] = {helper_event_.get(), POLLIN, 0};
+      helper_until_ns_ = deadline;
+      watch_deadlines();
+    } else {
+      deadline = std::min(deadline, now + period_ns);
+    }
     for (int fd : attachment_->port().poll_fds()) fds[count++] = {fd, POLLIN, 0};
     if (attachment_->broker_alive()) fds[count++] = {attachment_->notify_fd(), POLLIN, 0};
   }
@@ -231,6 +265,9 @@ uint64_t Process::help_once() {
   }
   sys::ppoll(fds, count, deadline == UINT64_MAX ? nullptr : &limit, nullptr);
   StackLock lock;
+  helper_until_ns_ = 0;
+  uint64_t nudges = 0;
+  if (helper_event_) sys::read(helper_event_.get(), &nudges, sizeof nudges);
   attachment_->drain_notify();
   // A thread that came in meanwhile has the rings: it would only be disturbed.
   if (waiting_threads_ == 0) stack_->drive(monotonic_ns());
@@ -257,6 +294,9 @@ void process_after_fork_child() UP_NO_THREAD_SAFETY {
   process.waiting_threads_ = 0;
   process.sleepers_.clear();
   process.ring_sleeper_ = nullptr;
+  process.ring_sleeper_until_ns_ = 0;
+  process.helper_until_ns_ = 0;
+  process.helper_event_.reset();
   process.helper_parked_.store(0);
   process.tried_ = false;
 }

@@ -32,7 +32,7 @@ void process_fork_is_over();
 // exit(3): closes what is open and lets unsent data go out, for a bounded time.
 void process_exit() UP_EXCLUDES(stack_mutex);
 
-class Process {
+class Process : private DeadlineWatcher {
  public:
   static Process& instance();
 
@@ -56,6 +56,9 @@ class Process {
   // Of the threads asleep in waits one sleeps on the rings and wakes the others: a frame wakes one
   // thread. True: `waiter` is that one.
   bool sleeps_on_rings(Waiter& waiter) UP_REQUIRES(stack_mutex);
+  // Before it sleeps: when the stack needs it at the latest. What becomes due before that nudges
+  // it.
+  uint64_t ring_deadline_ns() UP_REQUIRES(stack_mutex);
   void enter_sleep(Waiter& waiter) UP_REQUIRES(stack_mutex);
   void leave_sleep(Waiter& waiter) UP_REQUIRES(stack_mutex);
 
@@ -65,6 +68,8 @@ class Process {
   friend void process_exit();
 
   Process() = default;
+  void deadline_is_earlier(uint64_t at_ns) UP_REQUIRES(stack_mutex) override;
+  void watch_deadlines() UP_REQUIRES(stack_mutex);
   void start_helper();
   void help() UP_EXCLUDES(stack_mutex);
   uint64_t help_once() UP_EXCLUDES(stack_mutex);
@@ -85,6 +90,10 @@ class Process {
   int waiting_threads_ = 0;
   std::vector<Waiter*> sleepers_;  // of the waiting threads
   Waiter* ring_sleeper_ = nullptr;
+  // When they wake by themselves; 0: awake.
+  uint64_t ring_sleeper_until_ns_ = 0;
+  uint64_t helper_until_ns_ = 0;
+  Fd helper_event_;  // ends the helper's sleep on the rings
   // 1 while the helper sleeps without a time limit.
   std::atomic<uint32_t> helper_parked_{0};
 };

@@ -34,6 +34,14 @@ class TcpEndpoint;
 class TcpListener;
 class UdpEndpoint;
 
+// Whoever sleeps without the lock until a deadline of the stack.
+class DeadlineWatcher {
+ public:
+  virtual ~DeadlineWatcher() = default;
+  // Something is due at `at_ns`, before the time that Stack::watch_deadline() was told.
+  virtual void deadline_is_earlier(uint64_t at_ns) UP_REQUIRES(stack_mutex) = 0;
+};
+
 class Stack {
  public:
   struct Setup {
@@ -61,6 +69,11 @@ class Stack {
   void flush() UP_REQUIRES(stack_mutex);
   // When drive() must be called at the latest; UINT64_MAX: not before a frame arrives.
   uint64_t next_deadline_ns() const UP_REQUIRES(stack_mutex);
+  // From now on `watcher` is told when something becomes due before `until_ns`.
+  void watch_deadline(DeadlineWatcher& watcher, uint64_t until_ns) UP_REQUIRES(stack_mutex) {
+    watcher_ = &watcher;
+    watched_until_ns_ = until_ns;
+  }
   bool readable() const { return port_.readable(); }
   uint64_t last_drive_ns() const { return last_drive_ns_; }
   // As of the last drive() or enter().
@@ -133,6 +146,9 @@ class Stack {
   void release_returned() UP_REQUIRES(stack_mutex);
 
   void run_timers() UP_REQUIRES(stack_mutex);
+  void due_at(uint64_t at_ns) UP_REQUIRES(stack_mutex) {
+    if (at_ns < watched_until_ns_) watcher_->deadline_is_earlier(at_ns);
+  }
   void run_due(uint64_t tick) UP_REQUIRES(stack_mutex);
   void prepare_tick(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
   uint64_t user_timeout_at_ns(const TcpEndpoint& endpoint) const UP_REQUIRES(stack_mutex);
@@ -166,6 +182,8 @@ class Stack {
   uint64_t now_ns_ = 0;
   uint64_t last_drive_ns_ = 0;
   TimerWheel timers_;  // in ticks of TCP_FAST_INTERVAL
+  DeadlineWatcher* watcher_ = nullptr;
+  uint64_t watched_until_ns_ = 0;
   std::vector<TcpEndpoint*> keepalive_;
   uint64_t keepalive_due_ns_ = UINT64_MAX;
   // TIME_WAIT in order of expiry; entries whose endpoint has gone are null.

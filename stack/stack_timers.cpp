@@ -169,7 +169,9 @@ void Stack::settle(TcpEndpoint& endpoint) {
       enter_time_wait(endpoint);
     }
   }
-  timers_.schedule(endpoint.timer_, due_tick(endpoint));
+  const uint64_t tick = due_tick(endpoint);
+  timers_.schedule(endpoint.timer_, tick);
+  if (tick != WheelTimer::kNever) due_at(tick * kFastTickNs);
   if (endpoint.options_.keep_alive || endpoint.keepalive_index_ != SIZE_MAX) {
     update_keepalive(endpoint);
   }
@@ -296,6 +298,7 @@ void Stack::keepalive_changed(const TcpEndpoint& endpoint) {
   if (endpoint.keepalive_index_ == SIZE_MAX) return;
   keepalive_due_ns_ =
       std::min(keepalive_due_ns_, now_ns_ + uint64_t{endpoint.options_.keep_idle_ms} * kNsPerMs);
+  due_at(keepalive_due_ns_);
 }
 
 // Idle connections get no ticks; they are looked at when the earliest could be due.
@@ -340,6 +343,7 @@ void Stack::enter_time_wait(TcpEndpoint& endpoint) {
   time_wait_.push_back({now_ns_ + kTimeWaitNs, &endpoint});
   ++time_wait_count_;
   if (time_wait_count_ > kMaxTimeWait) time_wait_[time_wait_first_].expires_ns = now_ns_;
+  due_at(time_wait_[time_wait_first_].expires_ns);
 }
 
 void Stack::expire_time_wait() {

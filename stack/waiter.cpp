@@ -14,6 +14,8 @@ namespace {
 
 // While spinning, the program's kernel descriptors are asked this often: a system call each.
 constexpr uint64_t kKernelPollNs = 20 * kNsPerUs;
+// A sleeper that nobody can wake, as there is no descriptor left for its eventfd, looks this often.
+constexpr uint64_t kUnwakeableSleepNs = 1 * kNsPerMs;
 // Looks at the rings with the lock free, so that another thread gets it: under a microsecond.
 constexpr int kLooksUnlocked = 16;
 
@@ -234,7 +236,8 @@ Waiter::Woke Waiter::sleep(std::span<pollfd> kernel_fds, Deadline deadline, cons
     Stack* stack = process.stack();
     const bool on_rings = process.sleeps_on_rings(*this);
     uint64_t due = deadline.at_ns;
-    if (on_rings && stack != nullptr) due = std::min(due, stack->next_deadline_ns());
+    if (on_rings && stack != nullptr) due = std::min(due, process.ring_deadline_ns());
+    if (event_fd_ < 0) due = std::min(due, monotonic_ns() + kUnwakeableSleepNs);
     timespec limit{};
     if (due != UINT64_MAX) {
       const uint64_t now = monotonic_ns();

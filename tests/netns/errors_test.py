@@ -71,6 +71,22 @@ class ErrorsTest(LabCase):
         self.compare("connect_one_try", self.dead, 7, expected=["connect: ETIMEDOUT"])
 
     @needs_bypass
+    def test_syns_are_sent_again_while_the_program_makes_no_call(self):
+        self.check_unattended("nothing")
+
+    @needs_bypass
+    def test_syns_are_sent_again_while_another_thread_sleeps(self):
+        self.check_unattended("thread")
+
+    def check_unattended(self, beside):
+        host = self.client_host
+        program = self.background(host, host.python("attempt.py", "connect_unattended", self.dead, 7, beside),
+                                  bypass=True, stdin=subprocess.PIPE)
+        self.addCleanup(program.popen.stdin.close)
+        # After 1, 3 and 7 seconds.
+        wait_until(lambda: (host.client(program) or {}).get("tcp_retransmits", 0) >= 3, "three SYNs")
+
+    @needs_bypass
     def test_silent_host_outlasts_the_send_timeout(self):
         self.compare("connect_impatient", self.dead, 7, expected=["connect: EINPROGRESS"])
 

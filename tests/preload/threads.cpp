@@ -1,4 +1,6 @@
 // threads.cpp - sockets used by several threads, by signal handlers, and left by cancellation
+#include <sys/resource.h>
+
 #include <csetjmp>
 #include <memory>
 
@@ -37,6 +39,40 @@ void two_readers_of_one_socket() {
     two.join();
     note("each has one: %d", first + second == 'a' + 'b');
   });
+}
+
+// More than the process has blocked at once before, so each needs something to be woken by.
+void many_readers_and_no_descriptors() {
+  const int fd = connected();
+  rlimit before{};
+  getrlimit(RLIMIT_NOFILE, &before);
+  // What /proc is read through, later.
+  const int spare = must("dup", dup(fd));
+  rlimit tight = before;
+  tight.rlim_cur = static_cast<rlim_t>(spare) + 1;
+  must("setrlimit", setrlimit(RLIMIT_NOFILE, &tight));
+  constexpr int kThreads = 24;
+  std::atomic<int> began = 0;
+  std::atomic<int> bytes = 0;
+  {
+    std::vector<std::unique_ptr<Worker>> workers;
+    for (int i = 0; i < kThreads; ++i) {
+      workers.push_back(std::make_unique<Worker>([&] {
+        char byte;
+        ++began;
+        bytes += static_cast<int>(recv(fd, &byte, 1, 0));
+      }));
+    }
+    while (began < kThreads) usleep(1000);
+    usleep(50000);  // those that block later have something to be woken by
+    close(spare);
+    for (const auto& one : workers) one->await_blocked();
+    for (int i = 0; i < kThreads; ++i) peer_said("text 1 x");
+    for (const auto& one : workers) one->join();
+  }
+  note("bytes %d", bytes.load());
+  must("setrlimit", setrlimit(RLIMIT_NOFILE, &before));
+  close(fd);
 }
 
 void many_threads_on_one_listener() {
@@ -474,6 +510,7 @@ void served_while_nobody_calls() {
 constexpr Scenario kScenarios[] = {
     {"send_while_recv_blocks", Proof::kTcp, send_while_recv_blocks},
     {"two_readers_of_one_socket", Proof::kTcp, two_readers_of_one_socket},
+    {"many_readers_and_no_descriptors", Proof::kTcp, many_readers_and_no_descriptors},
     {"many_threads_on_one_listener", Proof::kTcp, many_threads_on_one_listener},
     {"many_threads_connect", Proof::kTcp, many_threads_connect},
     {"many_writers", Proof::kTcp, many_writers},

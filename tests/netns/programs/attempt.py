@@ -5,6 +5,8 @@ import select
 import socket
 import struct
 import sys
+import threading
+import time
 
 
 def said(name, call, *arguments):
@@ -78,6 +80,21 @@ def connect_one_try(host, port):
         said("SO_ERROR", so_error, sock)
 
 
+def connect_unattended(host, port, beside):
+    """Makes no further call; `thread`: another one sleeps in recv meanwhile."""
+    if beside == "thread":
+        idle = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        idle.bind(("0.0.0.0", 0))
+        threading.Thread(target=idle.recv, args=(1,), daemon=True).start()
+    with stream() as sock:
+        sock.bind(("0.0.0.0", 0))
+        # So that whoever looks after the stack sleeps, and does not expect anything.
+        time.sleep(1)
+        sock.setblocking(False)
+        said("connect", sock.connect, (host, int(port)))
+        sys.stdin.read()
+
+
 def udp_closed(host, port):
     """The ICMP error of the first datagram meets a later call (udp(7))."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -113,6 +130,6 @@ def bind_twice(address, port):
 
 
 WHATS = {function.__name__: function for function in (
-    connect, connect_nonblocking, connect_epoll, connect_impatient, connect_one_try, udp_closed, bind,
-    bind_reusing, bind_twice)}
+    connect, connect_nonblocking, connect_epoll, connect_impatient, connect_one_try, connect_unattended,
+    udp_closed, bind, bind_reusing, bind_twice)}
 WHATS[sys.argv[1]](*sys.argv[2:])
