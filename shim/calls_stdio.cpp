@@ -1,13 +1,14 @@
 // calls_stdio.cpp - stdio over a socket of ours: libc's own streams would read and write its kernel
 // socket
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstdlib>
-#include <mutex>
 #include <vector>
 
 #include "shim/fd_table.h"
 #include "shim/real.h"
+#include "stack/stack_mutex.h"
 
 namespace underpass {
 namespace {
@@ -18,6 +19,7 @@ struct Stream {
   int fd;
 };
 
+// Under the stack mutex, which fork(2) and signal handlers leave whole.
 class Streams {
  public:
   static Streams& instance() {
@@ -25,29 +27,27 @@ class Streams {
     return streams;
   }
   void add(const Stream& stream) {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const StackLock lock;
     streams_.push_back(stream);
+    count_.store(streams_.size());
   }
   // -1: not one of ours.
   int fd_of(const FILE* file) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    const auto found = find(file);
+    if (count_.load() == 0) return -1;
+    const StackLock lock;
+    const auto found = std::find_if(streams_.begin(), streams_.end(),
+                                    [file](const Stream& one) { return one.file == file; });
     return found == streams_.end() ? -1 : found->fd;
   }
   void remove(int fd) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    const auto found = std::find_if(streams_.begin(), streams_.end(),
-                                    [fd](const Stream& one) { return one.fd == fd; });
-    if (found != streams_.end()) streams_.erase(found);
+    const StackLock lock;
+    std::erase_if(streams_, [fd](const Stream& one) { return one.fd == fd; });
+    count_.store(streams_.size());
   }
 
  private:
-  std::vector<Stream>::iterator find(const FILE* file) {
-    return std::find_if(streams_.begin(), streams_.end(),
-                        [file](const Stream& one) { return one.file == file; });
-  }
-  std::mutex mutex_;
   std::vector<Stream> streams_;
+  std::atomic<size_t> count_{0};
 };
 
 int fd_of(void* cookie) { return static_cast<int>(reinterpret_cast<intptr_t>(cookie)); }
