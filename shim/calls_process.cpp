@@ -1,8 +1,18 @@
-// calls_process.cpp - the child of vfork(2) would share our memory with its parent
+// calls_process.cpp - vfork, whose child would share our memory, and the end of a process
+#include "base/sys.h"
 #include "shim/real.h"
+#include "stack/process.h"
 
 using namespace underpass;
 
 // What the child does to its descriptors between vfork and exec must not happen to the parent's
 // table, so it gets memory of its own. POSIX allows no more to the child than what works in both.
 UP_EXPORT pid_t vfork() noexcept { return ::fork(); }
+
+// As glibc's, which calls nothing in between (_exit(2)); but what has been sent is sent.
+UP_EXPORT void _exit(int status) {
+  process_leave(status);
+  for (;;) sys::call(SYS_exit_group, status);
+}
+
+UP_EXPORT void _Exit(int status) noexcept { ::_exit(status); }

@@ -6,6 +6,7 @@
 #include <unwind.h>
 
 #include <atomic>
+#include <cstdlib>
 
 #include "base/options.h"
 #include "shim/fd_table.h"
@@ -43,6 +44,8 @@ __attribute__((constructor)) void start() {
   if (!bypass_is_possible()) return;
   FdTable::start();
   pthread_atfork(process_prepare_fork, process_after_fork_parent, after_fork_in_child);
+  // The first to be registered is the last to be called.
+  at_quick_exit(process_exit);
 }
 
 __attribute__((destructor)) void end() { process_exit(); }

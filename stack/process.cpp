@@ -1,4 +1,4 @@
-// process.cpp - attaching, the helper thread, fork and exit
+// process.cpp - attaching, the helper thread, fork
 #include "stack/process.h"
 
 #include <pthread.h>
@@ -18,9 +18,6 @@ namespace underpass {
 
 namespace {
 
-// How long exit() waits for peers to take what is unsent. Linux's kernel would go on in the
-// background.
-constexpr uint64_t kExitLingerNs = 2 * kNsPerS;
 // After this long with all threads asleep in waits, the helper sleeps without a limit.
 constexpr int kParkAfterPeriods = 50;
 
@@ -78,6 +75,7 @@ bool Process::attach() {
             std::make_unique<Stack>(Stack::Setup{attachment_->port(), *view_, attachment_->ports(),
                                                  attachment_->slot(), address, prefix_bits});
         helper_event_.reset(take_event_fd());
+        owner_pid_.store(sys::getpid());
         start_helper();
       } else {
         log_write(LogLevel::warning, "cannot attach to the broker of %s (%s): kernel sockets",
@@ -274,7 +272,7 @@ uint64_t Process::help_once() {
   return 0;
 }
 
-// ---- fork and exit
+// ---- fork
 
 void process_prepare_fork() UP_NO_THREAD_SAFETY { stack_mutex.lock(); }
 void process_after_fork_parent() UP_NO_THREAD_SAFETY { stack_mutex.unlock(); }
@@ -291,6 +289,7 @@ void process_after_fork_child() UP_NO_THREAD_SAFETY {
   process.lease_.reset();
   for (int fd : process.event_fds_) close_own(fd);
   process.event_fds_.clear();
+  process.owner_pid_.store(0);
   process.waiting_threads_ = 0;
   process.sleepers_.clear();
   process.ring_sleeper_ = nullptr;
@@ -302,26 +301,5 @@ void process_after_fork_child() UP_NO_THREAD_SAFETY {
 }
 
 void process_fork_is_over() { leave_stack(); }
-
-void process_exit() {
-  Process& process = Process::instance();
-  const uint64_t until = monotonic_ns() + kExitLingerNs;
-  bool first = true;
-  for (;;) {
-    bool pending = false;
-    {
-      StackLock lock;
-      Stack* stack = process.stack_.get();
-      if (stack == nullptr) return;
-      if (first) stack->close_all();
-      first = false;
-      stack->drive(monotonic_ns());
-      pending = stack->has_unsent();
-    }
-    if (!pending || monotonic_ns() > until) return;
-    timespec pause{0, 200'000};
-    sys::call(SYS_nanosleep, sys::arg(&pause), 0);
-  }
-}
 
 }  // namespace underpass

@@ -29,8 +29,13 @@ void process_after_fork_parent() UP_RELEASE(stack_mutex);
 void process_after_fork_child();
 void process_fork_is_over();
 
-// exit(3): closes what is open and lets unsent data go out, for a bounded time.
+// exit(3): closes what is open and stays until the peers have all of it, as long as they take
+// something; for a bounded time. The kernel would go on in the background.
 void process_exit() UP_EXCLUDES(stack_mutex);
+// _exit(2): the same. Called by any thread at any moment, out of signal handlers too: should it
+// meet a lock that the interrupted code holds, the process ends all the same, with that status.
+// From here on no other thread gets the stack lock.
+void process_leave(int status);
 
 class Process : private DeadlineWatcher {
  public:
@@ -66,6 +71,7 @@ class Process : private DeadlineWatcher {
   friend void process_start(const Options&);
   friend void process_after_fork_child();
   friend void process_exit();
+  friend void process_leave(int);
 
   Process() = default;
   void deadline_is_earlier(uint64_t at_ns) UP_REQUIRES(stack_mutex) override;
@@ -87,6 +93,8 @@ class Process : private DeadlineWatcher {
   std::vector<int> event_fds_;
   void promote_sleeper() UP_REQUIRES(stack_mutex);
 
+  // The process that has the stack; 0: none has. A child that shares our memory is another one.
+  std::atomic<int> owner_pid_{0};
   int waiting_threads_ = 0;
   std::vector<Waiter*> sleepers_;  // of the waiting threads
   Waiter* ring_sleeper_ = nullptr;

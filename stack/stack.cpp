@@ -186,16 +186,20 @@ void Stack::isolate_connections(uint16_t port) {
 
 void Stack::close_all() {
   for (TcpEndpoint* endpoint : tcp_.all()) {
-    if (!endpoint->disowned_ && endpoint->listener_ == nullptr) endpoint->disown(Fd());
+    if (!endpoint->disowned_ && endpoint->listener_ == nullptr) endpoint->close(Fd());
   }
 }
 
-bool Stack::has_unsent() const {
+uint64_t Stack::unacknowledged_bytes() const {
+  uint64_t bytes = 0;
   for (const TcpEndpoint* endpoint : tcp_.all()) {
     const tcp_pcb* pcb = endpoint->pcb_;
-    if (pcb != nullptr && (pcb->unsent != nullptr || pcb->unacked != nullptr)) return true;
+    if (pcb == nullptr || !endpoint->closed_) continue;
+    if ((pcb->flags & TF_CLOSEPEND) != 0) ++bytes;
+    if (pcb->unsent == nullptr && pcb->unacked == nullptr) continue;
+    bytes += pcb->snd_lbb - pcb->lastack;
   }
-  return false;
+  return bytes;
 }
 
 // ---- frames in

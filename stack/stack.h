@@ -87,9 +87,11 @@ class Stack {
   // flow, and the port may be another program's.
   void isolate_connections(uint16_t port) UP_REQUIRES(stack_mutex);
 
-  // At exit: every connection is closed, as if the program had done it.
+  // At exit: every connection is closed, as if the program had done it. Their owners stay, since
+  // other threads may be using them.
   void close_all() UP_REQUIRES(stack_mutex);
-  bool has_unsent() const UP_REQUIRES(stack_mutex);
+  // Of connections that are closed; a FIN counts as one.
+  uint64_t unacknowledged_bytes() const UP_REQUIRES(stack_mutex);
 
   FramePort& port() { return port_; }
   HostView& host() { return host_; }

@@ -276,6 +276,7 @@ size_t TcpEndpoint::write(std::span<const iovec> data, size_t skip_bytes, bool m
 }
 
 Result<size_t> TcpEndpoint::send(std::span<const iovec> data, size_t skip_bytes, int flags) {
+  if (closed_) return Error{EAGAIN};
   if (error_ != 0) return Error{take_error()};
   if (shut_write_ || (pcb_ == nullptr && !connecting_)) return Error{EPIPE};
   if (connecting_) return Error{EAGAIN};
@@ -394,6 +395,7 @@ size_t TcpEndpoint::copy_out(std::span<const iovec> data, size_t skip_bytes, boo
 }
 
 Result<size_t> TcpEndpoint::receive(std::span<const iovec> data, size_t skip_bytes, int flags) {
+  if (closed_) return Error{EAGAIN};
   if (rx_bytes_ == 0) {
     if (error_ != 0) return Error{take_error()};
     if (peer_finished_ || shut_read_ || (pcb_ == nullptr && !connecting_)) return size_t{0};
@@ -442,6 +444,7 @@ Result<void> TcpEndpoint::shutdown(int how) {
 }
 
 Readiness TcpEndpoint::readiness() const {
+  if (closed_) return 0;
   // tcp_poll() in net/ipv4/tcp.c.
   Readiness ready = 0;
   const bool closed = pcb_ == nullptr;
@@ -599,6 +602,11 @@ void TcpEndpoint::disown(Fd kernel_socket) {
   owner_ = nullptr;
   listener_ = nullptr;
   disowned_ = true;
+  close(std::move(kernel_socket));
+}
+
+void TcpEndpoint::close(Fd kernel_socket) {
+  closed_ = true;
   const bool finished = pcb_ == nullptr || pcb_->state == TIME_WAIT;
   if (!finished && (rx_bytes_ != 0 || options_.linger_s == 0 || connecting_)) {
     // tcp_close() in net/ipv4/tcp.c: a FIN would say that all was read.
@@ -621,7 +629,7 @@ void TcpEndpoint::disown(Fd kernel_socket) {
 }
 
 void TcpEndpoint::event(Readiness events) {
-  if (owner_ != nullptr) owner_->endpoint_event(events);
+  if (owner_ != nullptr && !closed_) owner_->endpoint_event(events);
 }
 
 void TcpEndpoint::publish() {

@@ -69,6 +69,8 @@ class TcpEndpoint {
   // 2525 2.17). `kernel_socket` keeps the port reserved as long as the connection needs it; it may
   // be invalid.
   void disown(Fd kernel_socket) UP_REQUIRES(stack_mutex);
+  // The same, but the owner stays: to it nothing happens any more, for good.
+  void close(Fd kernel_socket) UP_REQUIRES(stack_mutex);
   void set_owner(EndpointOwner* owner, int fd) UP_REQUIRES(stack_mutex);
 
   // Bytes taken, at least one unless all of `data` is empty. EAGAIN: connecting, or the send buffer
@@ -155,6 +157,7 @@ class TcpEndpoint {
   bool shut_read_ = false;
   bool shut_write_ = false;
   bool disowned_ = false;
+  bool closed_ = false;              // nobody reads or writes any more
   mutable bool want_space_ = false;  // somebody found the send buffer full: tell when there is room
   // Bookkeeping of Stack.
   EndpointTimer timer_;

@@ -201,27 +201,102 @@ void grandchild_serves() {
   close(ends[1]);
 }
 
+// A child with a connection of its own, which the peer accepts as its slot 2.
+template <typename Body>
+pid_t child_with_connection(int port, Body body) {
+  fflush(stdout);
+  const pid_t child = must("fork", fork());
+  if (child == 0) {
+    const int own = tcp();
+    sockaddr_in address = theirs(port);
+    must("connect", connect(own, plain(address), sizeof address));
+    body(own);
+    _exit(1);
+  }
+  return child;
+}
+
+void said_end(const char* what, pid_t child) {
+  int status = 0;
+  waitpid(child, &status, 0);
+  said_status(what, status);
+}
+
 // What a program sent before it ended arrives.
-void exit_after_send() {
+void exit_after_send(void (*leave)(int)) {
   const int port = number(peer("listen 3"));
   for (const bool polite : {true, false}) {
-    fflush(stdout);
-    const pid_t child = must("fork", fork());
-    if (child == 0) {
-      const int own = tcp();
-      sockaddr_in address = theirs(port);
+    const pid_t child = child_with_connection(port, [=](int own) {
       const std::string data = pattern(200000);
-      const bool fine = connect(own, plain(address), sizeof address) == 0 &&
-                        send(own, data.data(), data.size(), 0) == 200000;
+      const bool fine = send(own, data.data(), data.size(), 0) == 200000;
       if (polite) close(own);
-      exit(fine ? 0 : 1);
-    }
-    int status = 0;
+      leave(fine ? 0 : 1);
+    });
     peer_said("accept 3 2");
     peer_said("recv 2 200001");
-    waitpid(child, &status, 0);
-    said_status("child", status);
+    said_end("child", child);
     peer("close 2");
+  }
+}
+
+void exit_after_send() { exit_after_send(exit); }
+void underscore_exit_after_send() { exit_after_send(_exit); }
+void quick_exit_after_send() { exit_after_send(quick_exit); }
+
+// Signal handlers may call _exit, whatever they have interrupted.
+void exit_out_of_a_handler() {
+  const int port = number(peer("listen 3"));
+  for (int i = 0; i < 8; ++i) {
+    const pid_t child = child_with_connection(port, [=](int own) {
+      on_signal(
+          SIGALRM, [](int) { _exit(7); }, 0);
+      const itimerval timer{{0, 0}, {0, 3000 + i * 1111}};
+      must("setitimer", setitimer(ITIMER_REAL, &timer, nullptr));
+      char byte = 0;
+      while (recv(own, &byte, 1, MSG_DONTWAIT) < 0) free(malloc(2000));
+    });
+    peer_said("accept 3 2");
+    said_end("child", child);
+    peer("close 2");
+  }
+}
+
+// One connection keeps the end waiting, another thread goes on using one that is reset meanwhile:
+// something is unread.
+void exit_beside_a_thread() {
+  const int port = number(peer("listen 3"));
+  void (*const ways[])(int) = {exit, _exit};
+  for (void (*leave)(int) : ways) {
+    int ends[2];
+    must("pipe", pipe(ends));
+    const pid_t child = child_with_connection(port, [=](int own) {
+      const int other = tcp();
+      sockaddr_in address = theirs(port);
+      must("connect", connect(other, plain(address), sizeof address));
+      eventually([=] { return unread(other) == 6; });
+      std::thread([=] {
+        char byte = 0;
+        while (recv(other, &byte, 1, MSG_PEEK | MSG_DONTWAIT) != 0) {
+        }
+        close(other);
+      }).detach();
+      const size_t sent = fill(own);
+      must("write", static_cast<int>(write(ends[1], &sent, sizeof sent)));
+      leave(5);
+    });
+    peer_said("accept 3 2");
+    peer_said("accept 3 4");
+    peer_said("text 4 unread");
+    size_t sent = 0;
+    must("read", static_cast<int>(read(ends[0], &sent, sizeof sent)));
+    usleep(100'000);
+    const std::string got = peer("recv 2 %zu", sent + 1);
+    note("all, and the end: %d",
+         got.starts_with(std::to_string(sent) + " ") && got.ends_with(" EOF"));
+    said_end("child", child);
+    peer_said("recv 4 1");
+    for (const int slot : {2, 4}) peer("close %d", slot);
+    for (const int end : ends) close(end);
   }
 }
 
@@ -233,7 +308,11 @@ constexpr Scenario kScenarios[] = {
     {"child_makes_a_connection", Proof::kTcpHybrid, child_makes_a_connection},
     {"child_listens", Proof::kTcpHybrid, child_listens},
     {"grandchild_serves", Proof::kNone, grandchild_serves},
-    {"exit_after_send", Proof::kNone, exit_after_send},
+    {"exit_after_send", Proof::kTcpHybrid, exit_after_send},
+    {"underscore_exit_after_send", Proof::kTcpHybrid, underscore_exit_after_send},
+    {"quick_exit_after_send", Proof::kTcpHybrid, quick_exit_after_send},
+    {"exit_out_of_a_handler", Proof::kTcpHybrid, exit_out_of_a_handler},
+    {"exit_beside_a_thread", Proof::kTcpHybrid, exit_beside_a_thread},
 };
 
 }  // namespace

@@ -363,7 +363,7 @@ Test(tcp_close, close_all_lets_what_is_unsent_go_out) {
   std::string data(300'000, 'e');
   send_bytes(*connection.client, data.data(), data.size());
   network.a.stack().close_all();
-  cr_expect(network.a.stack().has_unsent());
+  cr_expect_gt(network.a.stack().unacknowledged_bytes(), 200'000);
   size_t got = 0;
   cr_expect(network.run_until([&] {
     ssize_t n = 0;
@@ -374,5 +374,80 @@ Test(tcp_close, close_all_lets_what_is_unsent_go_out) {
   }));
   cr_expect_eq(got, 300'000);
   network.run_for(10 * kMs);
-  cr_expect_not(network.a.stack().has_unsent());
+  cr_expect_eq(network.a.stack().unacknowledged_bytes(), 0);
+}
+
+// Other threads go on during exit(3): what they use stays, and they hear of nothing.
+Test(tcp_close, close_all_leaves_the_endpoints_to_their_owners) {
+  Network network;
+  Connection connection = establish(network);
+  Recorder& owner = network.a.client_events;
+  send_bytes(*connection.client, "last", 4);
+  network.a.stack().close_all();
+  network.run_for(10 * kMs);
+  cr_expect_eq(receive_text(*connection.server), "last");
+  cr_expect_eq(connection.client->state(), SocketState::kFinWait2);
+  cr_expect_eq(send_bytes(*connection.client, "more", 4), -EAGAIN);
+  char byte = 0;
+  cr_expect_eq(receive_bytes(*connection.client, &byte, 1), -EAGAIN);
+  owner.clear();
+  connection.server->disown(Fd());
+  network.run_for(61 * kSecond);
+  cr_expect(connection.client->gone());
+  cr_expect_eq(owner.count, 0);
+  cr_expect_eq(connection.client->readiness(), 0);
+  cr_expect_eq(send_bytes(*connection.client, "more", 4), -EAGAIN);
+  connection.client->disown(Fd());
+  cr_expect_eq(network.a.stack().tcp().size(), 0);
+}
+
+// The peer's answer resets it, as nobody is there to read: no error for a thread that goes on.
+Test(tcp_close, close_all_keeps_what_the_peer_does_from_the_owners) {
+  Network network;
+  Connection connection = establish(network);
+  network.a.stack().close_all();
+  network.a.client_events.clear();
+  send_bytes(*connection.server, "too late", 8);
+  network.run_for(10 * kMs);
+  cr_expect_eq(connection.server->take_error(), EPIPE);
+  cr_expect(connection.client->gone());
+  cr_expect_eq(network.a.client_events.count, 0);
+  char byte = 0;
+  cr_expect_eq(receive_bytes(*connection.client, &byte, 1), -EAGAIN);
+  connection.client->disown(Fd());
+  connection.server->disown(Fd());
+}
+
+// What other threads open after that is not waited for.
+Test(tcp_close, only_what_is_closed_counts_as_unacknowledged) {
+  Network network;
+  network.b.listen(80);
+  network.a.stack().close_all();
+  TcpEndpoint* late = network.a.connect(network.b, 80, 5000);
+  cr_expect_eq(network.a.stack().unacknowledged_bytes(), 0);
+  late->disown(Fd());
+}
+
+Test(tcp_close, close_all_resets_a_connection_with_unread_data) {
+  Network network;
+  Connection connection = establish(network);
+  send_bytes(*connection.server, "unread", 6);
+  network.run_for(10 * kMs);
+  network.a.stack().close_all();
+  network.run_for(10 * kMs);
+  cr_expect_eq(connection.server->take_error(), ECONNRESET);
+  cr_expect(connection.client->gone());
+  connection.client->disown(Fd());
+  connection.server->disown(Fd());
+}
+
+// Nobody waits for a handshake that a stranger has begun.
+Test(tcp_close, an_embryonic_connection_is_nothing_unacknowledged) {
+  RawPeer peer;
+  peer.host.listen(80);
+  Segment syn = peer.next(kSyn);
+  syn.destination_port = 80;
+  peer.send(syn);
+  cr_expect(peer.take_one().has(kSyn | kAck));
+  cr_expect_eq(peer.host.stack().unacknowledged_bytes(), 0);
 }

@@ -17,12 +17,14 @@ namespace underpass {
 
 namespace {
 
-// Of include/net/tcp_states.h: the peer has a connection that it believes to be alive.
+// Of include/net/tcp_states.h: the peer waits for something that will not come. Not so in
+// FIN_WAIT2: it has everything, and our FIN. What it sends is answered by the kernel, as it would
+// be for a closed socket of its own.
 bool has_peer(uint8_t state) {
-  constexpr uint8_t kEstablished = 1, kSynReceived = 3, kFinWait1 = 4, kFinWait2 = 5,
-                    kCloseWait = 8, kLastAck = 9, kClosing = 11;
+  constexpr uint8_t kEstablished = 1, kSynReceived = 3, kFinWait1 = 4, kCloseWait = 8, kLastAck = 9,
+                    kClosing = 11;
   return state == kEstablished || state == kSynReceived || state == kFinWait1 ||
-         state == kFinWait2 || state == kCloseWait || state == kLastAck || state == kClosing;
+         state == kCloseWait || state == kLastAck || state == kClosing;
 }
 
 struct ResetPacket {

@@ -1,0 +1,112 @@
+// process_exit.cpp - a program ends: what it has sent arrives first
+#include <sys/time.h>
+
+#include <algorithm>
+
+#include "base/sys.h"
+#include "stack/clock.h"
+#include "stack/process.h"
+
+namespace underpass {
+
+namespace {
+
+// A peer that takes nothing for so long is given up; after the second, all are.
+constexpr uint64_t kPatienceNs = 2 * kNsPerS;
+constexpr uint64_t kLingerNs = 60 * kNsPerS;
+// Others hold the lock for microseconds, and one look takes no longer: after these, _exit has
+// interrupted the holder of this lock, or of malloc's.
+constexpr uint64_t kLockLimitNs = 250 * kNsPerMs;
+constexpr uint64_t kLookLimitNs = kNsPerS;
+
+class Linger {
+ public:
+  // Closes everything at the first look. False: there is nothing more to wait for.
+  bool goes_on(Stack& stack) UP_REQUIRES(stack_mutex) {
+    const uint64_t now = monotonic_ns();
+    if (started_ns_ == 0) {
+      started_ns_ = progress_ns_ = now;
+      stack.close_all();
+    }
+    stack.drive(now);
+    const uint64_t left = stack.unacknowledged_bytes();
+    if (left < left_) progress_ns_ = now;
+    left_ = left;
+    return left != 0 && now - progress_ns_ < kPatienceNs && now - started_ns_ < kLingerNs;
+  }
+
+  static void pause() {
+    timespec rest{0, 200'000};
+    sys::call(SYS_nanosleep, sys::arg(&rest), 0);
+  }
+
+ private:
+  uint64_t started_ns_ = 0;
+  uint64_t progress_ns_ = 0;
+  uint64_t left_ = UINT64_MAX;
+};
+
+// ---- the watchdog of _exit
+
+int status_at_exit = 0;
+
+void end_now(int) { sys::call(SYS_exit_group, status_at_exit); }
+
+// As the kernel takes it (arch/x86/include/uapi/asm/signal.h). Through libc the program, or we,
+// could have something in front of it.
+struct KernelSigaction {
+  void (*handler)(int);
+  unsigned long flags;
+  void (*restorer)(int);
+  unsigned long mask;
+};
+
+// SIGALRM ends the process from now on: the program's handlers have nothing more to say.
+void set_watchdog(int status) {
+  constexpr unsigned long kSaRestorer = 0x04000000;  // x86-64 wants one, and it is never used
+  constexpr long kKernelSigsetBytes = 8;
+  status_at_exit = status;
+  const KernelSigaction action{end_now, kSaRestorer, end_now, 0};
+  sys::call(SYS_rt_sigaction, SIGALRM, sys::arg(&action), 0, kKernelSigsetBytes);
+  const unsigned long alarm_only = 1UL << (SIGALRM - 1);
+  sys::call(SYS_rt_sigprocmask, SIG_UNBLOCK, sys::arg(&alarm_only), 0, kKernelSigsetBytes);
+}
+
+void wind_watchdog(uint64_t ns) {
+  const itimerval timer{
+      {0, 0},
+      {static_cast<time_t>(ns / kNsPerS), static_cast<suseconds_t>(ns % kNsPerS / kNsPerUs)}};
+  sys::call(SYS_setitimer, ITIMER_REAL, sys::arg(&timer), 0);
+}
+
+}  // namespace
+
+void process_exit() {
+  Process& process = Process::instance();
+  Linger linger;
+  for (;;) {
+    {
+      StackLock lock;
+      Stack* stack = process.stack_.get();
+      if (stack == nullptr || !linger.goes_on(*stack)) return;
+    }
+    Linger::pause();
+  }
+}
+
+// The lock is kept: on the kernel no other thread would run any more.
+void process_leave(int status) UP_NO_THREAD_SAFETY {
+  Process& process = Process::instance();
+  if (process.owner_pid_.load() != sys::getpid()) return;
+  set_watchdog(status);
+  wind_watchdog(kLockLimitNs);
+  stack_mutex.lock();
+  wind_watchdog(kLookLimitNs);
+  Linger linger;
+  while (linger.goes_on(*process.stack_)) {
+    Linger::pause();
+    wind_watchdog(kLookLimitNs);
+  }
+}
+
+}  // namespace underpass
