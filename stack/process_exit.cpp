@@ -14,8 +14,8 @@ namespace {
 // A peer that takes nothing for so long is given up; after the second, all are.
 constexpr uint64_t kPatienceNs = 2 * kNsPerS;
 constexpr uint64_t kLingerNs = 60 * kNsPerS;
-// Others hold the lock for microseconds, and one look takes no longer: after these, _exit has
-// interrupted the holder of this lock, or of malloc's.
+// Others hold the lock for microseconds, and one look takes no longer: after these, _exit comes out
+// of a handler that has interrupted the holder of this lock (a fault's), or of malloc's.
 constexpr uint64_t kLockLimitNs = 250 * kNsPerMs;
 constexpr uint64_t kLookLimitNs = kNsPerS;
 
@@ -52,31 +52,18 @@ int status_at_exit = 0;
 
 void end_now(int) { sys::call(SYS_exit_group, status_at_exit); }
 
-// As the kernel takes it (arch/x86/include/uapi/asm/signal.h). Through libc the program, or we,
-// could have something in front of it.
-struct KernelSigaction {
-  void (*handler)(int);
-  unsigned long flags;
-  void (*restorer)(int);
-  unsigned long mask;
-};
-
-// SIGALRM ends the process from now on: the program's handlers have nothing more to say.
-void set_watchdog(int status) {
-  constexpr unsigned long kSaRestorer = 0x04000000;  // x86-64 wants one, and it is never used
-  constexpr long kKernelSigsetBytes = 8;
-  status_at_exit = status;
-  const KernelSigaction action{end_now, kSaRestorer, end_now, 0};
-  sys::call(SYS_rt_sigaction, SIGALRM, sys::arg(&action), 0, kKernelSigsetBytes);
-  const unsigned long alarm_only = 1UL << (SIGALRM - 1);
-  sys::call(SYS_rt_sigprocmask, SIG_UNBLOCK, sys::arg(&alarm_only), 0, kKernelSigsetBytes);
-}
-
 void wind_watchdog(uint64_t ns) {
   const itimerval timer{
       {0, 0},
       {static_cast<time_t>(ns / kNsPerS), static_cast<suseconds_t>(ns % kNsPerS / kNsPerUs)}};
   sys::call(SYS_setitimer, ITIMER_REAL, sys::arg(&timer), 0);
+}
+
+// SIGALRM ends the process from now on: the program's timer and handlers have nothing more to say.
+void set_watchdog(int status) {
+  status_at_exit = status;
+  wind_watchdog(0);
+  seize_signal(SIGALRM, end_now);
 }
 
 }  // namespace

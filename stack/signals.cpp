@@ -250,6 +250,17 @@ void jump_out_of_waits(const Jump& jump) {
 
 // ---- the program's handlers
 
+void seize_signal(int number, void (*run)(int)) {
+  constexpr unsigned long kSaRestorer = 0x04000000;  // x86-64 wants one, and here it is never used
+  KernelSigaction action{};
+  action.handler = reinterpret_cast<void*>(SIG_IGN);  // takes away what is pending
+  sys::call(SYS_rt_sigaction, number, sys::arg(&action), 0, kKernelSigsetBytes);
+  action.handler = action.restorer = reinterpret_cast<void*>(run);
+  action.flags = kSaRestorer;
+  sys::call(SYS_rt_sigaction, number, sys::arg(&action), 0, kKernelSigsetBytes);
+  change_mask(SIG_UNBLOCK, bit_of(number));
+}
+
 bool is_deferrable(int number) {
   switch (number) {
     case SIGSEGV:

@@ -104,6 +104,10 @@ struct SignalHandler {
   int flags = 0;
 };
 
+// From now on `run`, which must not return, is called for it wherever it comes, and nothing of the
+// program's. One that is pending is forgotten.
+void seize_signal(int number, void (*run)(int));
+
 // False: its handler is the kernel's to call. Faults of the program must be handled at once
 // (SIGSEGV and the like), and 32 and 33 are glibc's own.
 bool is_deferrable(int number);

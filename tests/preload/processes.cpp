@@ -239,7 +239,18 @@ void exit_after_send(void (*leave)(int)) {
   }
 }
 
+// Its own signals, pending or not, must not cut it short.
+void exit_with_an_alarm_pending(int status) {
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, nullptr);
+  raise(SIGALRM);
+  alarm_every_ms(1);
+  _exit(status);
+}
+
 void exit_after_send() { exit_after_send(exit); }
+void alarmed_exit_after_send() { exit_after_send(exit_with_an_alarm_pending); }
 void underscore_exit_after_send() { exit_after_send(_exit); }
 void quick_exit_after_send() { exit_after_send(quick_exit); }
 
@@ -311,6 +322,7 @@ constexpr Scenario kScenarios[] = {
     {"exit_after_send", Proof::kTcpHybrid, exit_after_send},
     {"underscore_exit_after_send", Proof::kTcpHybrid, underscore_exit_after_send},
     {"quick_exit_after_send", Proof::kTcpHybrid, quick_exit_after_send},
+    {"alarmed_exit_after_send", Proof::kTcpHybrid, alarmed_exit_after_send},
     {"exit_out_of_a_handler", Proof::kTcpHybrid, exit_out_of_a_handler},
     {"exit_beside_a_thread", Proof::kTcpHybrid, exit_beside_a_thread},
 };
