@@ -372,6 +372,7 @@ Result<void> SocketFile::listen(int backlog) {
     return {};
   }
   listener_ = *opened;
+  if (!options_.syn_count_set) options_.tcp.synack_retries = default_synack_retries();
   listener_->set_options(options_.tcp);
   port_reserved_ = true;
   // So that our own accept4(2) never blocks; what the program sees of O_NONBLOCK is nonblocking_.

@@ -127,6 +127,11 @@ bool note_tcp_level(SocketOptions& options, int name, const void* value, socklen
     case TCP_KEEPCNT:
       options.tcp.keep_count = static_cast<uint32_t>(number);
       return true;
+    case TCP_SYNCNT:
+      // For a listener: inet_csk_reqsk_queue_prune() and its timer. A connect asks for its own.
+      options.tcp.synack_retries = static_cast<uint8_t>(number);
+      options.syn_count_set = true;
+      return true;
     case TCP_USER_TIMEOUT:
       options.tcp.user_timeout_ms = static_cast<uint32_t>(number);
       return true;
@@ -170,6 +175,18 @@ void SocketOptions::remember(int level, int name, const void* value, socklen_t l
   };
   touched.erase(std::remove_if(touched.begin(), touched.end(), same), touched.end());
   touched.push_back(one);
+}
+
+uint8_t default_synack_retries() {
+  constexpr uint8_t kDefault = TcpOptions().synack_retries;
+  const long opened =
+      sys::call(SYS_openat, AT_FDCWD, sys::arg("/proc/sys/net/ipv4/tcp_synack_retries"),
+                O_RDONLY | O_CLOEXEC);
+  if (opened < 0) return kDefault;  // no /proc, as in a chroot
+  char text[8] = {};
+  const Fd file(static_cast<int>(opened));
+  if (sys::read(file.get(), text, sizeof text - 1) <= 0) return kDefault;
+  return static_cast<uint8_t>(std::clamp(std::atoi(text), 0, 255));
 }
 
 void write_inherited_options(SocketOptions& options, int fd) {

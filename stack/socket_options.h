@@ -23,6 +23,7 @@ struct SocketOptions {
   bool timestamp = false;             // SO_TIMESTAMP
   bool timestamp_ns = false;          // SO_TIMESTAMPNS
   bool broadcast = false;
+  bool syn_count_set = false;  // TCP_SYNCNT
   // Something was set that only the kernel can do: this socket must not be bypassed.
   bool kernel_only = false;
   // What was set before the socket listened: accepted sockets inherit it.
@@ -40,6 +41,8 @@ struct SocketOptions {
 // Notes an option that the kernel socket has already accepted. False: the stack does not act on it.
 bool note_option(SocketOptions& options, int level, int name, const void* value, socklen_t length,
                  int fd);
+// net.ipv4.tcp_synack_retries of this network namespace.
+uint8_t default_synack_retries();
 // Sets on the kernel socket `fd` what an accepted connection has inherited, and forgets it.
 void write_inherited_options(SocketOptions& options, int fd);
 

@@ -417,6 +417,7 @@ void Stack::deliver(TcpEndpoint* endpoint, pbuf* segment, const Packet& packet) 
   const bool closed_window = payload == 0 && pcb->rcv_wnd == 0 && (tcp_flags(packet) & kFin) == 0;
   if (closed_window) pcb->rcv_wnd = 1;
   const uint16_t mss = pcb->mss;
+  const uint8_t retransmits = pcb->nrtx;
   const bool is_syn = (tcp_flags(packet) & kSyn) != 0;
   endpoint->recovery_.before_input(*pcb);
   tcp_input(segment, netif_.get());
@@ -424,6 +425,11 @@ void Stack::deliver(TcpEndpoint* endpoint, pbuf* segment, const Packet& packet) 
   // lwIP takes an MSS option from any segment, and then asserts that what is queued fits it.
   if (left == pcb && !is_syn) pcb->mss = mss;
   if (closed_window && left == pcb) pcb->rcv_wnd -= 1;
+  if (left == pcb && pcb->state == SYN_RCVD && pcb->nrtx != retransmits) {
+    // The SYN came again and was answered: as tcp_check_req(), the wait begins anew.
+    endpoint->syn_was_resent_ = true;
+    endpoint->rto_started_ns_ = now_ns_;
+  }
   if (left != nullptr) {
     after_input(*endpoint, options, payload, joined);
   } else if (endpoint->pcb_ != nullptr) {

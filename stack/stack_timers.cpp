@@ -104,7 +104,8 @@ void Stack::prepare_tick(TcpEndpoint& endpoint) {
 }
 
 // TCP_USER_TIMEOUT (tcp(7)): counted from the first retransmission or window probe that had no
-// success, as retransmits_timed_out() and tcp_probe_timer() do.
+// success, or from the first SYN, as retransmits_timed_out() and tcp_probe_timer() do. Whoever has
+// not been accepted is not asked.
 uint64_t Stack::user_timeout_at_ns(const TcpEndpoint& endpoint) const {
   const uint64_t timeout_ns = uint64_t{endpoint.options_.user_timeout_ms} * kNsPerMs;
   if (timeout_ns == 0) return UINT64_MAX;
@@ -112,7 +113,9 @@ uint64_t Stack::user_timeout_at_ns(const TcpEndpoint& endpoint) const {
   if (endpoint.pcb_->persist_backoff != 0) {
     return endpoint.window_probes_ > 1 ? endpoint.first_probe_ns_ + timeout_ns : UINT64_MAX;
   }
-  return endpoint.timeouts_ != 0 ? endpoint.first_timeout_ns_ + timeout_ns : UINT64_MAX;
+  if (endpoint.timeouts_ == 0 || endpoint.pcb_->state == SYN_RCVD) return UINT64_MAX;
+  const bool connecting = endpoint.pcb_->state == SYN_SENT;
+  return (connecting ? endpoint.opened_ns_ : endpoint.first_timeout_ns_) + timeout_ns;
 }
 
 void Stack::prepare_window_probe(TcpEndpoint& endpoint) {
@@ -141,6 +144,8 @@ void Stack::prepare_retransmission(TcpEndpoint& endpoint) {
       pcb.nrtx = endpoint.timeouts_ >= endpoint.options_.syn_retries
                      ? u8_t{TCP_SYNMAXRTX}
                      : std::min<u8_t>(pcb.nrtx, TCP_SYNMAXRTX - 1);
+    } else if (pcb.state == SYN_RCVD) {
+      if (endpoint.timeouts_ >= endpoint.options_.synack_retries) pcb.nrtx = TCP_MAXRTX;
     } else if (pcb.nrtx != 0 && now_ns_ - endpoint.first_timeout_ns_ >= limit_ns) {
       pcb.nrtx = TCP_MAXRTX;
     }
@@ -252,8 +257,6 @@ uint64_t Stack::due_tick(const TcpEndpoint& endpoint) const {
     due = std::min(due, idle_for_tick(*pcb, rto_ns(*pcb) * TCP_OOSEQ_TIMEOUT));
   }
   switch (pcb->state) {
-    case SYN_RCVD:
-      return std::min(due, idle_for_tick(*pcb, uint64_t{TCP_SYN_RCVD_TIMEOUT} * kNsPerMs));
     case LAST_ACK:
       return std::min(due, idle_for_tick(*pcb, 2 * uint64_t{TCP_MSL} * kNsPerMs));
     case FIN_WAIT_2:

@@ -43,6 +43,7 @@ struct TcpOptions {
   uint32_t keep_count = 9;
   uint32_t user_timeout_ms = 0;  // TCP_USER_TIMEOUT; 0: as long as tcp_retries2 says
   uint8_t syn_retries = 6;       // TCP_SYNCNT
+  uint8_t synack_retries = 5;    // net.ipv4.tcp_synack_retries, or a listener's TCP_SYNCNT
   uint8_t ttl = 64;
   uint8_t tos = 0;
   // SO_LINGER: -1 off, else seconds.

@@ -9,7 +9,7 @@
 #undef TCP_FIN_WAIT_TIMEOUT
 #define TCP_FIN_WAIT_TIMEOUT 60000 /* net.ipv4.tcp_fin_timeout */
 #undef TCP_SYN_RCVD_TIMEOUT
-#define TCP_SYN_RCVD_TIMEOUT 63000 /* net.ipv4.tcp_synack_retries = 5 */
+#define TCP_SYN_RCVD_TIMEOUT 2000000000 /* never: prepare_retransmission() counts SYN-ACKs */
 #endif
 
 #endif

@@ -87,6 +87,23 @@ class ErrorsTest(LabCase):
         wait_until(lambda: (host.client(program) or {}).get("tcp_retransmits", 0) >= 3, "three SYNs")
 
     @needs_bypass
+    def test_syn_acks_are_sent_again_as_the_namespace_says(self):
+        host, port = self.server_host, self.lab.new_port()
+        host.run(["sysctl", "-q", "-w", "net.ipv4.tcp_synack_retries=1"])
+        host.run(["ip", "neighbour", "replace", self.dead, "lladdr", "02:00:00:00:00:98", "dev", "up0",
+                  "nud", "permanent"])
+        server = self.background(host, host.python("echo_server.py", "epoll", port), bypass=True)
+        host.wait_for_port(port, server, bypass=True)
+        self.client_host.run(self.client_host.python("syn.py", host.address, port, self.dead))
+
+        def embryonic():
+            return [one for one in host.sockets() if one["state"] == "SYN-RECV"]
+
+        wait_until(embryonic, "the handshake")
+        wait_until(lambda: not embryonic(), "the end of it")
+        self.assertEqual(host.client(server)["tcp_retransmits"], 1)
+
+    @needs_bypass
     def test_silent_host_outlasts_the_send_timeout(self):
         self.compare("connect_impatient", self.dead, 7, expected=["connect: EINPROGRESS"])
 
