@@ -447,7 +447,9 @@ void Stack::after_input(TcpEndpoint& endpoint, const SegmentOptions& options, ui
   const uint32_t sent_again = endpoint.recovery_.after_input(pcb, options, payload);
   if (sent_again != 0) {
     counters().tcp_retransmits.fetch_add(sent_again, std::memory_order_relaxed);
+    endpoint.round_trip_.sent_again();
   }
+  if (options.has_timestamp) endpoint.round_trip_.heard(pcb, options.echo, now_ns_);
   endpoint.send_held_if_allowed();
   if (payload == 0) return;
   if ((pcb.flags & TF_ACK_DELAY) != 0 && (joined || endpoint.quick_acks_ != 0)) {

@@ -157,6 +157,7 @@ class Stack {
   void prepare_window_probe(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
   void prepare_retransmission(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
   void note_timeout(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
+  static void set_rto(TcpEndpoint& endpoint, uint64_t ns);
   uint64_t due_tick(const TcpEndpoint& endpoint) const UP_REQUIRES(stack_mutex);
   uint64_t idle_ns(const tcp_pcb& pcb) const;
   uint64_t idle_for_tick(const tcp_pcb& pcb, uint64_t limit_ns) const;

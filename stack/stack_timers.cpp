@@ -13,30 +13,33 @@ namespace {
 
 constexpr uint64_t kFastTickNs = uint64_t{TCP_FAST_INTERVAL} * kNsPerMs;
 constexpr uint64_t kSlowTickNs = uint64_t{TCP_SLOW_INTERVAL} * kNsPerMs;
-// tcp_rto_min of Linux, in slow ticks: less, and a peer's delayed ACK (40 ms) looks like a loss.
-constexpr int kMinRtoTicks = 200 / TCP_SLOW_INTERVAL;
-constexpr int kMaxRtoTicks = 120'000 / TCP_SLOW_INTERVAL;
+constexpr uint64_t kInitialRtoNs = uint64_t{LWIP_TCP_RTO_TIME} * kNsPerMs;
+constexpr uint64_t kMaxRtoNs = 120 * kNsPerS;             // TCP_RTO_MAX of Linux
 constexpr uint64_t kGiveUpNs = 924'600 * kNsPerMs;        // net.ipv4.tcp_retries2 = 15
 constexpr uint64_t kOrphanGiveUpNs = 102'200 * kNsPerMs;  // net.ipv4.tcp_orphan_retries: 8
-constexpr uint64_t kMaxProbeNs = 120 * kNsPerS;
-constexpr u16_t kMinMss = 48;                    // net.ipv4.tcp_min_snd_mss
-constexpr uint32_t kInitialWindowSegments = 10;  // RFC 6928
-constexpr uint64_t kTimeWaitNs = 60 * kNsPerS;   // TCP_TIMEWAIT_LEN of Linux
+constexpr u16_t kMinMss = 48;                             // net.ipv4.tcp_min_snd_mss
+constexpr uint32_t kInitialWindowSegments = 10;           // RFC 6928
+constexpr uint64_t kTimeWaitNs = 60 * kNsPerS;            // TCP_TIMEWAIT_LEN of Linux
 constexpr size_t kMaxTimeWait = 16384;
 
 uint64_t tick_at(uint64_t ns) { return (ns + kFastTickNs - 1) / kFastTickNs; }
 
-int base_rto_ticks(const tcp_pcb& pcb) {
-  return std::clamp((pcb.sa >> 3) + pcb.sv, kMinRtoTicks, kMaxRtoTicks);
+uint64_t base_rto_ns(const RoundTrip& round_trip) {
+  return round_trip.measured() ? std::min(round_trip.timeout_ns(), kMaxRtoNs) : kInitialRtoNs;
 }
 
-uint64_t rto_ns(const tcp_pcb& pcb) { return static_cast<uint64_t>(pcb.rto) * kSlowTickNs; }
+// inet_csk_rto_backoff() in include/net/inet_connection_sock.h.
+uint64_t backed_off_ns(uint64_t base_ns, uint32_t times) {
+  constexpr uint32_t kEnough = 16;
+  return std::min(base_ns << std::min(times, kEnough), kMaxRtoNs);
+}
 
 // RFC 8985 7.2. Rounded up to lwIP's ticks; a single segment's ACK may be delayed.
-uint64_t tail_probe_ns(const tcp_pcb& pcb) {
+uint64_t tail_probe_ns(const tcp_pcb& pcb, const RoundTrip& round_trip) {
   constexpr uint64_t kDelayedAckNs = 40 * kNsPerMs;
-  const auto round_trip = static_cast<uint64_t>(std::max(pcb.sa >> 3, 0) + 1) * kSlowTickNs;
-  return 2 * round_trip + (pcb.unacked->next == nullptr ? kDelayedAckNs : 0);
+  if (!round_trip.measured()) return kInitialRtoNs;
+  const uint64_t rounded_ns = (round_trip.smoothed_ns() / kSlowTickNs + 1) * kSlowTickNs;
+  return 2 * rounded_ns + (pcb.unacked->next == nullptr ? kDelayedAckNs : 0);
 }
 
 }  // namespace
@@ -125,19 +128,18 @@ void Stack::prepare_window_probe(TcpEndpoint& endpoint) {
   if (now_ns_ < endpoint.window_probe_due_ns_) return;
   pcb.persist_cnt = UINT8_MAX;
   if (endpoint.window_probes_ == 1) endpoint.first_probe_ns_ = now_ns_;
-  // tcp_probe0_base() and inet_csk_rto_backoff().
-  const uint64_t base_ns = static_cast<uint64_t>(base_rto_ticks(pcb)) * kSlowTickNs;
-  const unsigned doublings = std::min<unsigned>(endpoint.window_probes_++, 16);
-  endpoint.window_probe_due_ns_ = now_ns_ + std::min(base_ns << doublings, kMaxProbeNs);
+  // tcp_probe0_base() and tcp_probe0_when().
+  endpoint.window_probe_due_ns_ =
+      now_ns_ + backed_off_ns(base_rto_ns(endpoint.round_trip_), endpoint.window_probes_++);
 }
 
 void Stack::prepare_retransmission(TcpEndpoint& endpoint) {
   tcp_pcb& pcb = *endpoint.pcb_;
   const uint64_t running_ns = now_ns_ - std::min(now_ns_, endpoint.rto_started_ns_);
-  const auto ticks = static_cast<int64_t>(running_ns / kSlowTickNs);
-  // tcp_slowtmr() adds one before it compares.
-  pcb.rtime = static_cast<s16_t>(std::clamp<int64_t>(ticks - 1, 1, INT16_MAX - 1));
-  if (ticks >= pcb.rto) {
+  const bool timed_out = running_ns >= endpoint.rto_ns_;
+  // Below what tcp_slowtmr() compares it with, or there.
+  pcb.rtime = timed_out ? pcb.rto : s16_t{1};
+  if (timed_out) {
     // lwIP gives up by the count, and right after the last attempt.
     const uint64_t limit_ns = endpoint.disowned_ ? kOrphanGiveUpNs : kGiveUpNs;
     if (pcb.state == SYN_SENT) {
@@ -149,9 +151,11 @@ void Stack::prepare_retransmission(TcpEndpoint& endpoint) {
     } else if (pcb.nrtx != 0 && now_ns_ - endpoint.first_timeout_ns_ >= limit_ns) {
       pcb.nrtx = TCP_MAXRTX;
     }
-  } else if (endpoint.recovery_.may_probe(pcb) && running_ns >= tail_probe_ns(pcb)) {
+  } else if (endpoint.recovery_.may_probe(pcb) &&
+             running_ns >= tail_probe_ns(pcb, endpoint.round_trip_)) {
     counters().tcp_retransmits.fetch_add(1, std::memory_order_relaxed);
     endpoint.recovery_.probe_tail(pcb);
+    endpoint.round_trip_.sent_again();
   }
 }
 
@@ -162,14 +166,20 @@ void Stack::note_timeout(TcpEndpoint& endpoint) {
   endpoint.recovery_.timed_out();
   if (pcb->state < ESTABLISHED) endpoint.syn_was_resent_ = true;
   if (endpoint.timeouts_++ == 0) endpoint.first_timeout_ns_ = now_ns_;
-  const int rto = base_rto_ticks(*pcb) << std::min<unsigned>(endpoint.timeouts_, 10);
-  pcb->rto = static_cast<s16_t>(std::min(rto, kMaxRtoTicks));
+  set_rto(endpoint, backed_off_ns(base_rto_ns(endpoint.round_trip_), endpoint.timeouts_));
+}
+
+void Stack::set_rto(TcpEndpoint& endpoint, uint64_t ns) {
+  endpoint.rto_ns_ = ns;
+  // lwIP's is what we let it believe, but it multiplies it to know how long to keep what came out
+  // of order.
+  endpoint.pcb_->rto = static_cast<s16_t>(ns / kSlowTickNs);
 }
 
 void Stack::settle(TcpEndpoint& endpoint) {
   if (endpoint.pcb_ != nullptr) {
-    tune(endpoint);
     endpoint.round_trip_.follow(*endpoint.pcb_, now_ns_);
+    tune(endpoint);
     if (endpoint.pcb_->state == TIME_WAIT && endpoint.time_wait_index_ == SIZE_MAX) {
       enter_time_wait(endpoint);
     }
@@ -187,10 +197,9 @@ void Stack::settle(TcpEndpoint& endpoint) {
 // lwIP's defaults are not Linux's: smallest RTO, initial window, when to give up.
 void Stack::tune(TcpEndpoint& endpoint) {
   tcp_pcb& pcb = *endpoint.pcb_;
-  pcb.sv = std::max<s16_t>(pcb.sv, kMinRtoTicks);
-  pcb.rto = std::clamp<s16_t>(pcb.rto, kMinRtoTicks, kMaxRtoTicks);
   if (pcb.nrtx == 0) {
     endpoint.timeouts_ = 0;
+    set_rto(endpoint, base_rto_ns(endpoint.round_trip_));
   } else {
     pcb.nrtx = std::min<u8_t>(pcb.nrtx, TCP_MAXRTX - 1);
   }
@@ -208,8 +217,7 @@ void Stack::tune(TcpEndpoint& endpoint) {
     pcb.persist_backoff = 0;
   } else if (endpoint.window_probes_ == 0) {
     endpoint.window_probes_ = 1;
-    endpoint.window_probe_due_ns_ =
-        now_ns_ + static_cast<uint64_t>(base_rto_ticks(pcb)) * kSlowTickNs;
+    endpoint.window_probe_due_ns_ = now_ns_ + base_rto_ns(endpoint.round_trip_);
   }
   if (!endpoint.window_opened_ && pcb.state >= ESTABLISHED) open_window(endpoint);
 }
@@ -220,16 +228,10 @@ void Stack::open_window(TcpEndpoint& endpoint) {
   endpoint.window_opened_ = true;
   pcb.mss = std::max(pcb.mss, kMinMss);
   pcb.cwnd = kInitialWindowSegments * pcb.mss;
-  // lwIP would time the first data from the SYN on.
-  pcb.rttest = 0;
   // Karn: a handshake that was sent again says nothing.
   if (endpoint.syn_was_resent_) return;
-  endpoint.round_trip_.sample(now_ns_ - endpoint.opened_ns_);
-  const auto ticks =
-      static_cast<int>(std::min<uint64_t>((now_ns_ - endpoint.opened_ns_) / kSlowTickNs, 500));
-  pcb.sa = static_cast<s16_t>(ticks << 3);
-  pcb.sv = static_cast<s16_t>(std::max(ticks * 2, kMinRtoTicks));
-  pcb.rto = static_cast<s16_t>(base_rto_ticks(pcb));
+  endpoint.round_trip_.sample(now_ns_ - endpoint.opened_ns_, now_ns_);
+  set_rto(endpoint, base_rto_ns(endpoint.round_trip_));
 }
 
 // The tick at which prepare_tick() and lwIP's timers have something to do.
@@ -242,8 +244,10 @@ uint64_t Stack::due_tick(const TcpEndpoint& endpoint) const {
   if (pcb->persist_backoff != 0) {
     due = tick_at(endpoint.window_probe_due_ns_);
   } else if (pcb->rtime >= 0) {
-    uint64_t wait_ns = rto_ns(*pcb);
-    if (endpoint.recovery_.may_probe(*pcb)) wait_ns = std::min(wait_ns, tail_probe_ns(*pcb));
+    uint64_t wait_ns = endpoint.rto_ns_;
+    if (endpoint.recovery_.may_probe(*pcb)) {
+      wait_ns = std::min(wait_ns, tail_probe_ns(*pcb, endpoint.round_trip_));
+    }
     due = tick_at(endpoint.rto_started_ns_ + wait_ns);
   } else if (pcb->unsent != nullptr) {
     return next;
@@ -254,7 +258,7 @@ uint64_t Stack::due_tick(const TcpEndpoint& endpoint) const {
     due = std::min(due, tick_at(endpoint.held_until_ns_));
   }
   if (pcb->ooseq != nullptr) {
-    due = std::min(due, idle_for_tick(*pcb, rto_ns(*pcb) * TCP_OOSEQ_TIMEOUT));
+    due = std::min(due, idle_for_tick(*pcb, endpoint.rto_ns_ * TCP_OOSEQ_TIMEOUT));
   }
   switch (pcb->state) {
     case LAST_ACK:

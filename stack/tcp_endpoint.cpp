@@ -17,7 +17,6 @@ namespace {
 
 // tcp_write() takes a u16_t; whole segments, so that no short one is made in the middle.
 constexpr size_t kWriteChunkBytes = size_t{TCP_MSS} * 44;
-constexpr s16_t kInitialRtoTicks = LWIP_TCP_RTO_TIME / TCP_SLOW_INTERVAL;
 // tcp(7), TCP_CORK: what is corked goes out after 200 ms all the same.
 constexpr uint64_t kCorkNs = 200 * kNsPerMs;
 constexpr Readiness kReadable = EPOLLIN | EPOLLRDNORM;
@@ -168,7 +167,6 @@ Result<TcpEndpoint*> TcpEndpoint::connect(Stack& stack, const SocketAddress& loc
   endpoint->counted_port_ = true;
   endpoint->pcb_ = pcb;
   endpoint->opened_ns_ = stack.now_ns();
-  pcb->rto = pcb->sv = kInitialRtoTicks;
   endpoint->connecting_ = true;
   endpoint->options_ = options;
   pcb->local_ip = to_lwip(local.ip);
@@ -200,7 +198,6 @@ TcpEndpoint* TcpEndpoint::passive(Stack& stack, tcp_pcb* pcb, TcpListener& liste
   auto* endpoint = new TcpEndpoint(stack, flow);
   endpoint->pcb_ = pcb;
   endpoint->opened_ns_ = stack.now_ns();
-  pcb->rto = pcb->sv = kInitialRtoTicks;
   endpoint->listener_ = &listener;
   endpoint->options_ = listener.options_;
   // Cannot fail: the listener holds the port, so this only counts.
@@ -492,7 +489,6 @@ SocketState TcpEndpoint::state() const {
 }
 
 void TcpEndpoint::info(void* out, socklen_t* length) const {
-  constexpr uint32_t kTickUs = TCP_SLOW_INTERVAL * 1000;
   tcp_info info{};
   info.tcpi_state = static_cast<uint8_t>(state());
   info.tcpi_snd_mss = info.tcpi_rcv_mss = info.tcpi_advmss = mss();
@@ -500,9 +496,10 @@ void TcpEndpoint::info(void* out, socklen_t* length) const {
   info.tcpi_rcv_space = TCP_WND;
   if (pcb_ != nullptr) {
     info.tcpi_retransmits = pcb_->nrtx;
-    info.tcpi_rto = static_cast<uint32_t>(pcb_->rto) * kTickUs;
+    info.tcpi_rto = static_cast<uint32_t>(rto_ns_ / kNsPerUs);
     info.tcpi_rtt = round_trip_.smoothed_us();
     info.tcpi_rttvar = round_trip_.variation_us();
+    info.tcpi_min_rtt = round_trip_.smallest_us();
     info.tcpi_snd_cwnd = std::max<uint32_t>(1, pcb_->cwnd / std::max<u16_t>(pcb_->mss, 1));
     info.tcpi_snd_ssthresh = pcb_->ssthresh / std::max<u16_t>(pcb_->mss, 1);
     info.tcpi_unacked = pcb_->snd_queuelen;

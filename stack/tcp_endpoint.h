@@ -167,6 +167,7 @@ class TcpEndpoint {
   size_t keepalive_index_ = SIZE_MAX;
   uint64_t opened_ns_ = 0;
   uint64_t rto_started_ns_ = 0;
+  uint64_t rto_ns_ = 0;
   uint64_t first_timeout_ns_ = 0;
   uint64_t window_probe_due_ns_ = 0;
   uint64_t first_probe_ns_ = 0;

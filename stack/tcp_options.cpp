@@ -40,6 +40,7 @@ SegmentOptions parse_tcp_options(const Packet& packet) {
     if (at[0] == TCPOPT_TIMESTAMP && at[1] == TCPOLEN_TIMESTAMP) {
       out.has_timestamp = true;
       out.timestamp = load_be32(at + 2);
+      out.echo = load_be32(at + 6);
     } else if (at[0] == TCPOPT_SACK) {
       read_sacks(at + 2, at[1] - 2U, out);
     }

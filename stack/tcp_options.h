@@ -15,6 +15,7 @@ struct SackBlock {
 struct SegmentOptions {
   bool has_timestamp = false;
   uint32_t timestamp = 0;  // TSval
+  uint32_t echo = 0;       // TSecr
   uint8_t sack_count = 0;
   SackBlock sacks[4];
 };

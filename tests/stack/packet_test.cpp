@@ -181,6 +181,7 @@ Test(packet, options_are_read_until_the_first_malformed_one) {
   };
   const SegmentOptions stamped = options_of(Bytes{1, 1} + option_timestamp(77, 5));
   cr_expect(stamped.has_timestamp);
+  cr_expect_eq(stamped.echo, 5);
   cr_expect_eq(stamped.timestamp, 77);
   const SegmentOptions sacked = options_of({5, 18, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4});
   cr_expect_eq(sacked.sack_count, 2);

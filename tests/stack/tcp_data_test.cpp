@@ -38,13 +38,6 @@ Bytes usual_options() {
   return option_mss(1460) + option_window_scale(7) + option_sack_permitted();
 }
 
-tcp_info info_of(const TcpEndpoint& endpoint) {
-  tcp_info info{};
-  socklen_t length = sizeof info;
-  endpoint.info(&info, &length);
-  return info;
-}
-
 // The byte in a probe of a closed window is not taken.
 void answer_probes(RawPeer& peer) {
   for (const Segment& probe : peer.take()) {
@@ -666,52 +659,6 @@ Test(tcp_data, no_free_chunk_delays_but_does_not_lose) {
   cr_expect(
       network.run_until([&] { return receive_text(*connection.server) == "later"; }, 50 * kMs));
   cr_expect_gt(network.a.counters().tx_no_frame.load(), 0);
-}
-
-Test(tcp_data, a_pause_before_a_segment_is_not_taken_for_its_round_trip) {
-  RawPeer peer;
-  TcpEndpoint* endpoint = peer.connect();
-  VirtualClock::advance(100 * kSecond);  // nobody drives the stack meanwhile
-  send_bytes(*endpoint, "x", 1);
-  peer.take();
-  peer.send(peer.next());
-  const tcp_info info = info_of(*endpoint);
-  cr_expect_eq(info.tcpi_rto, 200'000);
-  cr_expect_leq(info.tcpi_rtt, 20'000);
-}
-
-Test(tcp_data, the_round_trip_is_measured_in_microseconds) {
-  RawPeer peer;
-  TcpEndpoint* endpoint = peer.connect();
-  // The peer's answers take 20 ms, then 300 us.
-  for (int i = 0; i < 60; ++i) {
-    send_bytes(*endpoint, "x", 1);
-    peer.take();
-    const uint64_t before = VirtualClock::now_ns;
-    VirtualClock::advance(i < 10 ? 20 * kMs : 300'000);
-    peer.send(peer.next());
-    const uint64_t took_us = (VirtualClock::now_ns - before) / 1000;
-    if (i != 9 && i != 59) continue;
-    const uint32_t rtt_us = info_of(*endpoint).tcpi_rtt;
-    cr_expect_leq(rtt_us, took_us + 200, "%d: %u of %lu", i, rtt_us, took_us);
-    cr_expect_geq(rtt_us, took_us * 2 / 3, "%d: %u of %lu", i, rtt_us, took_us);
-  }
-  cr_expect_leq(info_of(*endpoint).tcpi_rttvar, 2000);
-}
-
-// Karn: an acknowledgement of what was sent twice says nothing.
-Test(tcp_data, a_segment_that_is_sent_again_does_not_count_for_the_round_trip) {
-  RawPeer peer;
-  TcpEndpoint* endpoint = peer.connect();
-  send_bytes(*endpoint, "x", 1);
-  peer.take();
-  peer.send(peer.next());
-  const uint32_t before_us = info_of(*endpoint).tcpi_rtt;
-  send_bytes(*endpoint, "y", 1);
-  peer.wait(5 * kSecond);
-  cr_expect_gt(peer.take().size(), 3);
-  peer.send(peer.next());
-  cr_expect_eq(info_of(*endpoint).tcpi_rtt, before_us);
 }
 
 // ---- loss
