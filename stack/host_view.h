@@ -1,7 +1,8 @@
-// host_view.h - what the stack asks of the kernel's control plane: routes and neighbours
+// host_view.h - what the stack asks of the kernel's control plane: routes, neighbours, settings
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "base/address.h"
 #include "base/result.h"
@@ -31,6 +32,8 @@ class HostView {
   virtual NeighbourView neighbour(const IpAddress& ip) = 0;
   virtual void resolve(const IpAddress& ip) = 0;
   virtual uint64_t neighbour_generation() const = 0;
+  // net.ipv4.NAME of this network namespace. Nothing: this kernel has none, or there is no /proc.
+  virtual std::optional<uint8_t> setting(const char* name) const = 0;
 };
 
 }  // namespace underpass

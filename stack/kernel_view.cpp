@@ -4,7 +4,10 @@
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 namespace underpass {
@@ -111,6 +114,17 @@ void KernelView::resolve(const IpAddress& ip) { attachment_.resolve(ip); }
 
 uint64_t KernelView::neighbour_generation() const {
   return attachment_.control().neighbour_generation.load(std::memory_order_acquire);
+}
+
+std::optional<uint8_t> KernelView::setting(const char* name) const {
+  char path[64];
+  std::snprintf(path, sizeof path, "/proc/sys/net/ipv4/%s", name);
+  const long opened = sys::call(SYS_openat, AT_FDCWD, sys::arg(path), O_RDONLY | O_CLOEXEC);
+  if (opened < 0) return std::nullopt;
+  const Fd file(static_cast<int>(opened));
+  char text[8] = {};
+  if (sys::read(file.get(), text, sizeof text - 1) <= 0) return std::nullopt;
+  return static_cast<uint8_t>(std::clamp(std::atoi(text), 0, UINT8_MAX));
 }
 
 }  // namespace underpass

@@ -1,4 +1,4 @@
-// kernel_view.h - routes by rtnetlink, neighbours by the broker's mirror
+// kernel_view.h - routes by rtnetlink, neighbours by the broker's mirror, settings by /proc/sys
 #pragma once
 
 #include <unordered_map>
@@ -19,6 +19,7 @@ class KernelView : public HostView {
   NeighbourView neighbour(const IpAddress& ip) override;
   void resolve(const IpAddress& ip) override;
   uint64_t neighbour_generation() const override;
+  std::optional<uint8_t> setting(const char* name) const override;
 
  private:
   Attachment& attachment_;

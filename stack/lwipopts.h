@@ -75,9 +75,10 @@
 #define LWIP_TCP_RTO_TIME 1000 /* RFC 6298 2.1 */
 #define TCP_MSL 30000UL        /* LAST_ACK waits 2 MSL, as Linux's TIME_WAIT: 60 s */
 /* TCP_FIN_WAIT_TIMEOUT and TCP_SYN_RCVD_TIMEOUT: lwip_port/overrides.h */
-#define TCP_MAXRTX 12   /* lwIP's table ends there; about ten minutes with Linux's 120 s ceiling */
-#define TCP_SYNMAXRTX 7 /* 1 + 2 + ... + 64 = 127 s, net.ipv4.tcp_syn_retries = 6 */
-#define TCP_TTL 64      /* net.ipv4.ip_default_ttl */
+/* Reached when Stack::prepare_retransmission() says so. */
+#define TCP_MAXRTX 12 /* lwIP's table ends there */
+#define TCP_SYNMAXRTX 7
+#define TCP_TTL 64 /* net.ipv4.ip_default_ttl */
 #define IP_DEFAULT_TTL 64
 #define LWIP_HOOK_FILENAME "lwip_port/hooks.h"
 /* The stack that called, whatever other netifs there are. */

@@ -372,7 +372,8 @@ Result<void> SocketFile::listen(int backlog) {
     return {};
   }
   listener_ = *opened;
-  if (!options_.syn_count_set) options_.tcp.synack_retries = default_synack_retries();
+  const auto retries = the_stack().host().setting("tcp_synack_retries");
+  if (retries && !options_.syn_count_set) options_.tcp.synack_retries = *retries;
   listener_->set_options(options_.tcp);
   port_reserved_ = true;
   // So that our own accept4(2) never blocks; what the program sees of O_NONBLOCK is nonblocking_.

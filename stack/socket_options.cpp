@@ -177,18 +177,6 @@ void SocketOptions::remember(int level, int name, const void* value, socklen_t l
   touched.push_back(one);
 }
 
-uint8_t default_synack_retries() {
-  constexpr uint8_t kDefault = TcpOptions().synack_retries;
-  const long opened =
-      sys::call(SYS_openat, AT_FDCWD, sys::arg("/proc/sys/net/ipv4/tcp_synack_retries"),
-                O_RDONLY | O_CLOEXEC);
-  if (opened < 0) return kDefault;  // no /proc, as in a chroot
-  char text[8] = {};
-  const Fd file(static_cast<int>(opened));
-  if (sys::read(file.get(), text, sizeof text - 1) <= 0) return kDefault;
-  return static_cast<uint8_t>(std::clamp(std::atoi(text), 0, 255));
-}
-
 void write_inherited_options(SocketOptions& options, int fd) {
   bool has_tos = false;
   for (const SocketOptions::Touched& one : options.touched) {

@@ -41,8 +41,6 @@ struct SocketOptions {
 // Notes an option that the kernel socket has already accepted. False: the stack does not act on it.
 bool note_option(SocketOptions& options, int level, int name, const void* value, socklen_t length,
                  int fd);
-// net.ipv4.tcp_synack_retries of this network namespace.
-uint8_t default_synack_retries();
 // Sets on the kernel socket `fd` what an accepted connection has inherited, and forgets it.
 void write_inherited_options(SocketOptions& options, int fd);
 

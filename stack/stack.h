@@ -156,6 +156,7 @@ class Stack {
   uint64_t user_timeout_at_ns(const TcpEndpoint& endpoint) const UP_REQUIRES(stack_mutex);
   void prepare_window_probe(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
   void prepare_retransmission(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
+  bool gives_up_connecting(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
   void note_timeout(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
   static void set_rto(TcpEndpoint& endpoint, uint64_t ns);
   uint64_t due_tick(const TcpEndpoint& endpoint) const UP_REQUIRES(stack_mutex);

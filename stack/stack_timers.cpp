@@ -143,9 +143,8 @@ void Stack::prepare_retransmission(TcpEndpoint& endpoint) {
     // lwIP gives up by the count, and right after the last attempt.
     const uint64_t limit_ns = endpoint.disowned_ ? kOrphanGiveUpNs : kGiveUpNs;
     if (pcb.state == SYN_SENT) {
-      pcb.nrtx = endpoint.timeouts_ >= endpoint.options_.syn_retries
-                     ? u8_t{TCP_SYNMAXRTX}
-                     : std::min<u8_t>(pcb.nrtx, TCP_SYNMAXRTX - 1);
+      pcb.nrtx = gives_up_connecting(endpoint) ? u8_t{TCP_SYNMAXRTX}
+                                               : std::min<u8_t>(pcb.nrtx, TCP_SYNMAXRTX - 1);
     } else if (pcb.state == SYN_RCVD) {
       if (endpoint.timeouts_ >= endpoint.options_.synack_retries) pcb.nrtx = TCP_MAXRTX;
     } else if (pcb.nrtx != 0 && now_ns_ - endpoint.first_timeout_ns_ >= limit_ns) {
@@ -159,6 +158,21 @@ void Stack::prepare_retransmission(TcpEndpoint& endpoint) {
   }
 }
 
+// tcp_write_timeout() in net/ipv4/tcp_timer.c. The first SYNs may come again once a second (since
+// Linux 6.5) and do not count; but no connect lasts longer than the others would take by doubling.
+bool Stack::gives_up_connecting(TcpEndpoint& endpoint) {
+  if (endpoint.timeouts_ == 0) {
+    endpoint.linear_syns_ = host_.setting("tcp_syn_linear_timeouts").value_or(0);
+    return false;
+  }
+  const uint32_t retries = endpoint.options_.syn_retries;
+  if (endpoint.timeouts_ >= retries + endpoint.linear_syns_) return true;
+  if (endpoint.options_.user_timeout_ms != 0) return false;
+  uint64_t limit_ns = 0;
+  for (uint32_t i = 0; i <= retries; ++i) limit_ns += backed_off_ns(kInitialRtoNs, i);
+  return now_ns_ - endpoint.opened_ns_ >= limit_ns;
+}
+
 void Stack::note_timeout(TcpEndpoint& endpoint) {
   tcp_pcb* pcb = endpoint.pcb_;
   if (pcb == nullptr || pcb->nrtx <= endpoint.retransmits_before_) return;
@@ -166,7 +180,9 @@ void Stack::note_timeout(TcpEndpoint& endpoint) {
   endpoint.recovery_.timed_out();
   if (pcb->state < ESTABLISHED) endpoint.syn_was_resent_ = true;
   if (endpoint.timeouts_++ == 0) endpoint.first_timeout_ns_ = now_ns_;
-  set_rto(endpoint, backed_off_ns(base_rto_ns(endpoint.round_trip_), endpoint.timeouts_));
+  const uint32_t linear = pcb->state == SYN_SENT ? endpoint.linear_syns_ : 0;
+  const uint32_t doublings = endpoint.timeouts_ - std::min(endpoint.timeouts_, linear);
+  set_rto(endpoint, backed_off_ns(base_rto_ns(endpoint.round_trip_), doublings));
 }
 
 void Stack::set_rto(TcpEndpoint& endpoint, uint64_t ns) {

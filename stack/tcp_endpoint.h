@@ -176,7 +176,8 @@ class TcpEndpoint {
   uint32_t window_probes_ = 0;
   uint32_t out_of_order_ = 0;  // segments since there was a gap
   uint8_t retransmits_before_ = 0;
-  uint8_t quick_acks_ = 8;  // until the program answers: every segment is acknowledged at once
+  uint8_t linear_syns_ = 0;  // net.ipv4.tcp_syn_linear_timeouts
+  uint8_t quick_acks_ = 8;   // until the program answers: every segment is acknowledged at once
   bool syn_was_resent_ = false;
   tcp_seg* held_ = nullptr;
   uint16_t held_oversize_ = 0;

@@ -83,8 +83,37 @@ class ErrorsTest(LabCase):
         program = self.background(host, host.python("attempt.py", "connect_unattended", self.dead, 7, beside),
                                   bypass=True, stdin=subprocess.PIPE)
         self.addCleanup(program.popen.stdin.close)
-        # After 1, 3 and 7 seconds.
+        # After 1, 2 and 3 seconds, or 1, 3 and 7.
         wait_until(lambda: (host.client(program) or {}).get("tcp_retransmits", 0) >= 3, "three SYNs")
+
+    @needs_bypass
+    def test_silent_host_gets_as_many_syns_as_from_the_kernel(self):
+        host, setting = self.client_host, "net.ipv4.tcp_syn_linear_timeouts"
+        known = host.run(["sysctl", "-n", setting], check=False)
+        for value in ("0", known.out.strip()) if known.status == 0 else (None,):
+            with self.subTest(linear_timeouts=value):
+                if value is not None:
+                    host.run(["sysctl", "-q", "-w", f"{setting}={value}"])
+                kernel, bypassed = self.syn_retransmits()
+                self.assertGreater(kernel, 0)
+                self.assertEqual(bypassed, kernel)
+
+    def syn_retransmits(self):
+        """Of the same connect, on the kernel and under Underpass."""
+        host = self.client_host
+        before = host.kernel_counters()["TcpExt"]["TCPSynRetrans"]
+        argv = host.python("attempt.py", "connect_one_try", self.dead, 7)
+        programs = [self.background(host, argv, bypass, stdin=subprocess.PIPE)
+                    for bypass in (False, True)]
+        for program in programs:
+            wait_until(lambda one=program: "SO_ERROR" in one.log() or not one.alive(), "the end of it")
+            self.assertIn("connect: ETIMEDOUT", program.log())
+        kernel = host.kernel_counters()["TcpExt"]["TCPSynRetrans"] - before
+        bypassed = host.client(programs[1])["tcp_retransmits"]
+        for program in programs:
+            program.popen.stdin.close()
+            self.assertEqual(program.wait(), 0, program.describe())
+        return kernel, bypassed
 
     @needs_bypass
     def test_syn_acks_are_sent_again_as_the_namespace_says(self):

@@ -104,6 +104,41 @@ Test(tcp_connect, as_many_syns_are_sent_again_as_are_asked_for) {
   }
 }
 
+// net.ipv4.tcp_syn_linear_timeouts is 4 since Linux 6.5. The seconds are what Linux 6.18 takes.
+Test(tcp_connect, the_first_syns_are_sent_again_every_second_where_linux_does) {
+  struct Case {
+    uint8_t retries;
+    uint32_t user_timeout_ms;
+    std::vector<uint64_t> seconds;
+    uint64_t ends_s;
+  };
+  const Case cases[] = {
+      {1, 0, {0, 1, 2}, 3},
+      {2, 0, {0, 1, 2, 3, 4, 5}, 7},
+      {3, 0, {0, 1, 2, 3, 4, 5, 7, 11}, 19},
+      {6, 0, {0, 1, 2, 3, 4, 5, 7, 11, 19, 35, 67}, 131},
+      {6, 4500, {0, 1, 2, 3, 4}, 5},
+      {2, 2000, {0, 1}, 2},
+      {1, 20'000, {0, 1, 2, 3, 4, 5}, 7},
+  };
+  for (const Case& one : cases) {
+    RawPeer peer;
+    peer.host.view().set_setting("tcp_syn_linear_timeouts", 4);
+    TcpOptions options;
+    options.syn_retries = one.retries;
+    options.user_timeout_ms = one.user_timeout_ms;
+    auto made = TcpEndpoint::connect(peer.host.stack(), {ip("10.0.0.1"), 5000, 0},
+                                     {ip("10.0.0.2"), 80, 0}, options, 4);
+    const std::vector<uint64_t> seconds = syn_seconds(peer, one.ends_s - 1);
+    cr_expect((*made)->connecting(), "%u", one.retries);
+    peer.wait(kSecond);
+    cr_expect_eq((*made)->take_error(), ETIMEDOUT, "%u", one.retries);
+    cr_expect_eq(seconds, one.seconds, "%u, %zu SYNs", one.retries, seconds.size());
+    cr_expect(peer.take().empty(), "%u", one.retries);
+    (*made)->disown(Fd());
+  }
+}
+
 // Counted from the first SYN on (tcp_connect() sets retrans_stamp), and looked at when one has been
 // sent again. The milliseconds are what Linux 6.18 takes.
 Test(tcp_connect, the_user_timeout_ends_a_connect) {

@@ -39,6 +39,12 @@ void SimulatedView::resolve(const IpAddress& ip) {
   }
 }
 
+std::optional<uint8_t> SimulatedView::setting(const char* name) const {
+  const auto it = settings_.find(name);
+  if (it == settings_.end()) return std::nullopt;
+  return it->second;
+}
+
 void SimulatedView::set_neighbour(const IpAddress& ip, NeighbourState state) {
   NeighbourView& entry = entries_[ip.bytes];
   entry.state = state;

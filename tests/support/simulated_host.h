@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "stack/host_view.h"
@@ -26,17 +27,20 @@ class SimulatedView : public HostView {
   NeighbourView neighbour(const IpAddress& ip) override;
   void resolve(const IpAddress& ip) override;
   uint64_t neighbour_generation() const override { return neighbours_; }
+  std::optional<uint8_t> setting(const char* name) const override;
 
   void set_peer_mac(const MacAddress& mac) { peer_mac_ = mac; }
   // kFailed: the kernel gives up, once more.
   void set_neighbour(const IpAddress& ip, NeighbourState state);
   void set_route_error(int error);
+  void set_setting(const char* name, uint8_t value) { settings_[name] = value; }
   size_t resolves() const { return resolves_; }
 
  private:
   IpAddress own_;
   MacAddress peer_mac_{};
   std::map<std::array<uint8_t, 16>, NeighbourView> entries_;
+  std::map<std::string, uint8_t> settings_;
   int route_error_ = 0;
   uint64_t routes_ = 1;
   uint64_t neighbours_ = 1;

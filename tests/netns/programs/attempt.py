@@ -73,11 +73,12 @@ def connect_impatient(host, port):
 
 
 def connect_one_try(host, port):
-    """As connect, but gives up after the first SYN that is sent again (tcp(7), TCP_SYNCNT)."""
+    """As connect, but gives up after three seconds (tcp(7), TCP_SYNCNT). Ends when stdin does."""
     with stream() as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_SYNCNT, 1)
         said("connect", sock.connect, (host, int(port)))
         said("SO_ERROR", so_error, sock)
+        sys.stdin.read()
 
 
 def connect_unattended(host, port, beside):
