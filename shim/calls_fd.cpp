@@ -1,12 +1,12 @@
 // calls_fd.cpp - close(2), dup and their kin: which number names which file
 #include <linux/close_range.h>
-#include <pthread.h>
 #include <sys/resource.h>
 
 #include <climits>
 
 #include "base/fd.h"
 #include "shim/fd_table.h"
+#include "shim/no_cancellation.h"
 #include "shim/posix_border.h"
 #include "shim/real.h"
 
@@ -17,18 +17,6 @@ int fail(int error) {
   errno = error;
   return -1;
 }
-
-// dup2 and dup3 are no cancellation points, but the end of a lingering connection waits.
-class NoCancellation {
- public:
-  NoCancellation() { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before_); }
-  ~NoCancellation() { pthread_setcancelstate(before_, nullptr); }
-  NoCancellation(const NoCancellation&) = delete;
-  NoCancellation& operator=(const NoCancellation&) = delete;
-
- private:
-  int before_ = 0;
-};
 
 bool beyond_limit(int fd) {
   rlimit limit{};
@@ -41,7 +29,7 @@ template <class Real>
 int duplicate_to(int from, int to, Real make) {
   if (is_private_fd(to)) return fail(EBADF);
   if (!FdTable::maybe_ours(from) && !FdTable::maybe_ours(to)) return make();
-  const NoCancellation guard;
+  const NoCancellation guard;  // the end of a lingering connection waits
   StackLock lock;
   const int usable = sys::fcntl(from, F_GETFD);
   if (usable < 0) return fail(-usable);

@@ -7,6 +7,7 @@
 
 #include "base/user_pointer.h"
 #include "shim/fd_table.h"
+#include "shim/no_cancellation.h"
 #include "shim/posix_border.h"
 #include "shim/real.h"
 #include "stack/clock.h"
@@ -89,7 +90,9 @@ class FileSender {
  public:
   FileSender(int out, int in, off64_t* offset) : out_(out), in_(in), offset_(offset) {}
 
-  ssize_t send(size_t count) {
+  // Never inlined: what is noexcept cannot be unwound, and the guard must be, by a jump.
+  [[gnu::noinline]] ssize_t send(size_t count) {
+    const NoCancellation guard;
     const off64_t start = offset_ != nullptr ? *offset_ : lseek64(in_, 0, SEEK_CUR);
     if (start < 0) return offset_ != nullptr ? fail(EINVAL) : -1;
     size_t done = 0;
@@ -118,7 +121,8 @@ class FileSender {
       const ssize_t sent = ::send(out_, piece, static_cast<size_t>(got), 0);
       if (sent < 0) return sent;
       *done += static_cast<size_t>(sent);
-      if (sent < got) return sent;
+      // As the kernel, which looks for signals between the pieces.
+      if (sent < got || deliverable(nullptr) != 0) return sent;
     }
     return 0;
   }

@@ -445,6 +445,9 @@ void jumps_out_of_full_sends() {
     });
     jumped([&] { send(fd, data.data(), data.size(), 0); });
     note("jumps %d, blocked%s", jumps, mask_names().c_str());
+    int before = -1;
+    pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &before);
+    note("may be cancelled: %d", before == PTHREAD_CANCEL_ENABLE);
     said("shutdown", shutdown(fd, SHUT_WR));
     close(file);
   });

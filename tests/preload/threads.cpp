@@ -1,5 +1,7 @@
 // threads.cpp - sockets used by several threads, by signal handlers, and left by cancellation
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/sendfile.h>
 
 #include <csetjmp>
 #include <memory>
@@ -479,6 +481,44 @@ void cancelled_calls() {
   });
 }
 
+struct FileTransfer {
+  int socket;
+  int file;
+  size_t bytes;
+  std::atomic<pid_t> tid = 0;
+  ssize_t sent = 0;
+  bool went_on = false;
+};
+
+void* send_file(void* argument) {
+  auto* what = static_cast<FileTransfer*>(argument);
+  what->tid = gettid();
+  what->sent = sendfile(what->socket, what->file, nullptr, what->bytes);
+  pthread_testcancel();
+  what->went_on = true;
+  return nullptr;
+}
+
+// sendfile(2) is no cancellation point: what comes next is.
+void cancelled_behind_sendfile() {
+  both_ways([](int fd) {
+    FileTransfer transfer{fd, must("memfd", memfd_create("data", MFD_CLOEXEC)), 24U << 20U};
+    must("ftruncate", ftruncate(transfer.file, static_cast<off_t>(transfer.bytes)));
+    pthread_t thread;
+    must("pthread_create", -pthread_create(&thread, nullptr, send_file, &transfer));
+    const bool blocks =
+        eventually([&] { return transfer.tid != 0 && Worker::sleeps(transfer.tid); });
+    note("blocks: %d", blocks);
+    pthread_cancel(thread);
+    peer_said("recv 1 %zu", transfer.bytes);
+    void* result = nullptr;
+    pthread_join(thread, &result);
+    note("cancelled %d, sent %zd, went on: %d", result == PTHREAD_CANCELED, transfer.sent,
+         transfer.went_on);
+    close(transfer.file);
+  });
+}
+
 // A connection lives on when the thread that made it has ended.
 void thread_leaves_its_socket() {
   int fd = -1;
@@ -526,6 +566,7 @@ constexpr Scenario kScenarios[] = {
     {"handler_at_any_moment", Proof::kTcp, handler_at_any_moment},
     {"handler_jumps_out_of_recv", Proof::kTcp, handler_jumps_out_of_recv},
     {"cancelled_calls", Proof::kTcp, cancelled_calls},
+    {"cancelled_behind_sendfile", Proof::kTcp, cancelled_behind_sendfile},
     {"thread_leaves_its_socket", Proof::kTcp, thread_leaves_its_socket},
     {"served_while_nobody_calls", Proof::kTcp, served_while_nobody_calls},
 };
