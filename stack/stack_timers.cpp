@@ -155,6 +155,7 @@ void Stack::prepare_retransmission(TcpEndpoint& endpoint) {
     counters().tcp_retransmits.fetch_add(1, std::memory_order_relaxed);
     endpoint.recovery_.probe_tail(pcb);
     endpoint.round_trip_.sent_again();
+    endpoint.rto_started_ns_ = now_ns_;  // RFC 8985 7.3
   }
 }
 

@@ -701,3 +701,23 @@ Test(tcp_data, the_loss_of_a_tail_is_noticed_before_the_retransmission_timer) {
   cr_expect_eq(got, 20'000);
   cr_expect_lt(VirtualClock::now_ns - start, 190 * kMs);
 }
+
+// As tcp_send_loss_probe(): then the usual time for an answer to the probe, and twice that.
+Test(tcp_data, the_retransmission_timer_starts_anew_with_a_tail_probe) {
+  RawPeer peer;
+  TcpEndpoint* endpoint = peer.connect({}, usual_options());
+  send_bytes(*endpoint, "hello", 5);
+  std::vector<uint64_t> at_ms;
+  for (int i = 0; i < 300; ++i) {
+    for (const Segment& segment : peer.take()) at_ms.push_back(segment.arrived_ns / kMs);
+    peer.wait(10 * kMs);
+  }
+  cr_assert_geq(at_ms.size(), 5, "%zu", at_ms.size());
+  cr_expect_lt(at_ms[1] - at_ms[0], 200);
+  for (size_t i = 2; i < 5; ++i) {
+    const uint64_t expected_ms = 200U << (i - 2);
+    const uint64_t gap_ms = at_ms[i] - at_ms[i - 1];
+    cr_expect_geq(gap_ms, expected_ms, "%zu: %lu", i, gap_ms);
+    cr_expect_leq(gap_ms, expected_ms + 60, "%zu: %lu", i, gap_ms);
+  }
+}
