@@ -91,6 +91,14 @@ class DeathTest(LabCase):
         self.start_server()
         self.echo(self.port, 10, 100000)
 
+    def test_peers_of_a_terminated_program_hear_of_it_as_of_a_killed_one(self):
+        """SIGTERM without a handler: the program cannot do anything either."""
+        server = self.start_server()
+        client = self.witness(idle=20, busy=5)
+        self.assertEqual(server.stop(signal.SIGTERM), -signal.SIGTERM)
+        self.assertEqual(client.wait(), 0)
+        self.assertIn("25 reset, 0 closed", client.log())
+
     def test_program_that_has_closed_its_connections_resets_nothing(self):
         """Both ends of a bypassed client's, and what a server's peers have closed."""
         server = self.start_server()
