@@ -14,10 +14,10 @@ namespace {
 // A peer that takes nothing for so long is given up; after the second, all are.
 constexpr uint64_t kPatienceNs = 2 * kNsPerS;
 constexpr uint64_t kLingerNs = 60 * kNsPerS;
-// Others hold the lock for microseconds, and one look takes no longer: after these, _exit comes out
-// of a handler that has interrupted the holder of this lock (a fault's), or of malloc's.
-constexpr uint64_t kLockLimitNs = 250 * kNsPerMs;
-constexpr uint64_t kLookLimitNs = kNsPerS;
+// Others hold the lock for microseconds, and one look takes no longer; but the machine may be busy,
+// and others may be quicker to take the lock again. After this long, _exit comes out of a handler
+// that has interrupted the holder of this lock (a fault's), or of malloc's.
+constexpr uint64_t kStuckNs = 2 * kNsPerS;
 
 class Linger {
  public:
@@ -86,13 +86,13 @@ void process_leave(int status) UP_NO_THREAD_SAFETY {
   Process& process = Process::instance();
   if (process.owner_pid_.load() != sys::getpid()) return;
   set_watchdog(status);
-  wind_watchdog(kLockLimitNs);
+  wind_watchdog(kStuckNs);
   stack_mutex.lock();
-  wind_watchdog(kLookLimitNs);
+  wind_watchdog(kStuckNs);
   Linger linger;
   while (linger.goes_on(*process.stack_)) {
     Linger::pause();
-    wind_watchdog(kLookLimitNs);
+    wind_watchdog(kStuckNs);
   }
 }
 
