@@ -34,7 +34,8 @@ XskPort::XskPort(Control& control, ClientSlot& slot, uint32_t slot_index, uint8_
   for (const Queue& queue : queues_) fds_.push_back(queue.fd.get());
   std::copy(std::begin(control.mac), std::end(control.mac), capabilities_.mac.begin());
   capabilities_.rx_partial_checksum = control.rx_partial_checksum != 0;
-  // An eighth of one queue, as all may have come through one: a slow reader leaves enough for others.
+  // An eighth of one queue, as all may have come through one: a slow reader leaves enough for
+  // others.
   capabilities_.hold_limit_frames = kRxFramesPerQueue / 8;
   tx_producer_ = queues_[tx_queue_].rings.tx.own_producer();
 }
