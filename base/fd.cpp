@@ -1,11 +1,14 @@
 // fd.cpp - where our own descriptors are kept
 #include "base/fd.h"
 
+#include <dirent.h>
 #include <sys/resource.h>
 
 #include <algorithm>
 #include <atomic>
 #include <bit>
+#include <charconv>
+#include <cstring>
 
 namespace underpass {
 
@@ -35,6 +38,28 @@ int next_private_fd(int from) {
     fd += kBits - fd % kBits;
   }
   return -1;
+}
+
+int highest_program_fd() {
+  const long directory =
+      sys::call(SYS_openat, AT_FDCWD, sys::arg("/proc/self/fd"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (directory < 0) return -1;
+  const Fd listing(static_cast<int>(directory));
+  int highest = -1;
+  alignas(dirent64) char entries[4096];
+  for (;;) {
+    const long bytes =
+        sys::call(SYS_getdents64, listing.get(), sys::arg(&entries[0]), sizeof entries);
+    if (bytes <= 0) return highest;
+    for (long at = 0; at < bytes;) {
+      const auto* entry = reinterpret_cast<const dirent64*>(&entries[at]);
+      int fd = -1;
+      // "." and ".." are no numbers.
+      std::from_chars(entry->d_name, entry->d_name + std::strlen(entry->d_name), fd);
+      if (fd != listing.get() && !is_private_fd(fd)) highest = std::max(highest, fd);
+      at += entry->d_reclen;
+    }
+  }
 }
 
 void close_own(int fd) {

@@ -13,6 +13,8 @@ namespace underpass {
 bool is_private_fd(int fd);
 // The lowest such number from `from` on; -1: none.
 int next_private_fd(int from);
+// The highest number that is open and not such a one; -1 where /proc does not tell.
+int highest_program_fd();
 // Closes a descriptor of ours, private or not.
 void close_own(int fd);
 

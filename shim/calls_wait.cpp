@@ -1,8 +1,10 @@
 // calls_wait.cpp - poll(2), select, epoll in all their forms
 #include <algorithm>
+#include <bit>
 #include <climits>
 #include <vector>
 
+#include "base/fd.h"
 #include "base/user_pointer.h"
 #include "shim/epoll_set.h"
 #include "shim/fd_table.h"
@@ -100,6 +102,15 @@ int write_back(const std::vector<pollfd>& fds, const FdSets& sets, int count) {
   return bits;
 }
 
+// How many numbers the kernel's table of descriptors would have room for if ours were not in it: a
+// power of two (alloc_fdtable() in fs/file.c). It may have been larger before.
+int program_table_size() {
+  constexpr int kSmallest = 256;
+  const int highest = highest_program_fd();
+  if (highest < 0) return INT_MAX;
+  return std::max(kSmallest, static_cast<int>(std::bit_ceil(static_cast<unsigned>(highest) + 1)));
+}
+
 // The sets stay untouched on error.
 Result<int> select_files(int count, const FdSets& sets, Deadline deadline, const sigset_t* mask) {
   std::vector<pollfd> fds = pollfds_of(sets, count);
@@ -107,7 +118,12 @@ Result<int> select_files(int count, const FdSets& sets, Deadline deadline, const
   if (!ready) return ready;
   const bool bad = std::any_of(fds.begin(), fds.end(),
                                [](const pollfd& one) { return (one.revents & POLLNVAL) != 0; });
-  if (bad) return Error{EBADF};
+  if (bad) {
+    // What is behind the table's end is not looked at (core_sys_select() in fs/select.c).
+    const int within = program_table_size();
+    if (within >= count) return Error{EBADF};
+    return select_files(within, sets, deadline, mask);
+  }
   return write_back(fds, sets, count);
 }
 

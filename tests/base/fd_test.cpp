@@ -79,3 +79,13 @@ Test(fd, stays_where_it_is_when_there_is_no_room) {
   cr_assert_eq(kept[0].get(), number);
   cr_assert(is_open(number));
 }
+
+Test(fd, the_programs_highest_passes_over_ours) {
+  limit_fds(1024);
+  Fd low(sys::eventfd(0, 0));
+  const Fd ours = private_duplicate(low.get());
+  cr_assert(ours.get() >= 768);
+  cr_expect_lt(highest_program_fd(), 500);
+  const Fd high(sys::fcntl(low.get(), F_DUPFD, 500));
+  cr_expect_eq(highest_program_fd(), high.get());
+}

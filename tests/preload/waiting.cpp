@@ -293,6 +293,37 @@ void select_after_reset() {
   });
 }
 
+// A count beyond the table of descriptors: what is behind its end is not looked at.
+void select_behind_the_table() {
+  both_ways([](int fd) {
+    fd_set in;
+    FD_ZERO(&in);
+    FD_SET(fd, &in);
+    FD_SET(900, &in);
+    timeval limit{0, 0};
+    said("nothing there", select(FD_SETSIZE, &in, nullptr, nullptr, &limit));
+    note("fd %d behind %d", FD_ISSET(fd, &in) != 0, FD_ISSET(900, &in) != 0);
+    FD_SET(fd, &in);
+    ask("text 1 x");
+    said("data", select(FD_SETSIZE, &in, nullptr, nullptr, nullptr));
+    answer_said("text");
+    note("fd %d behind %d", FD_ISSET(fd, &in) != 0, FD_ISSET(900, &in) != 0);
+    FD_SET(100, &in);
+    said("a closed one", select(FD_SETSIZE, &in, nullptr, nullptr, &limit));
+    FD_CLR(100, &in);
+  });
+  // It never becomes smaller again.
+  const int fd = connected();
+  must("dup2", dup2(fd, 600));
+  fd_set in;
+  FD_ZERO(&in);
+  FD_SET(900, &in);
+  timeval limit{0, 0};
+  said("the table is larger", select(FD_SETSIZE, &in, nullptr, nullptr, &limit));
+  close(600);
+  close(fd);
+}
+
 void select_mixed() {
   both_ways([](int fd) {
     int ends[2];
@@ -837,6 +868,7 @@ constexpr Scenario kScenarios[] = {
     {"wait_with_masks", Proof::kTcp, wait_with_masks},
     {"waits_are_interrupted", Proof::kTcp, waits_are_interrupted},
     {"select_states", Proof::kTcp, select_states},
+    {"select_behind_the_table", Proof::kTcp, select_behind_the_table},
     {"select_after_reset", Proof::kTcp, select_after_reset},
     {"select_mixed", Proof::kTcp, select_mixed},
     {"epoll_level", Proof::kTcp, epoll_level},
