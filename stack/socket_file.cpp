@@ -134,16 +134,22 @@ Result<void> SocketFile::wait_for(Readiness events, bool may_block, Deadline dea
   Waiter waiter;
   WaiterObservation observation(waiter, events);
   observation.attach(*this);
-  pollfd kernel{fd_, static_cast<short>(kernel_events() & 0x7fffU & (events | EPOLLERR)), 0};
-  const bool ask_kernel = kernel_events() != 0 && placement_ != Placement::kUnplaced;
-  const auto woke = waiter.wait(ask_kernel ? std::span<pollfd>(&kernel, 1) : std::span<pollfd>(),
-                                deadline, nullptr);
+  pollfd kernel{fd_, kernel_events, 0};
+  const auto woke = waiter.wait(
+      kernel_events != 0 ? std::span<pollfd>(&kernel, 1) : std::span<pollfd>(), deadline, nullptr);
   observation.detach();
   switch (woke) {
     case Waiter::Woke::kKernel:
       kernel_ready_ = true;
       break;
     case Waiter::Woke::kTimeout:
+  const bool ask_kernel = kernel_events() != 0 && placement_ != Placement::kUnplaced;
+  const Readiness of_kernel = ask_kernel ? kernel_events() & (events | EPOLLERR) : 0;
+  return wait_beside(events, static_cast<short>(of_kernel & 0x7fffU), deadline, done);
+}
+
+Result<void> SocketFile::wait_beside(Readiness events, short kernel_events, Deadline deadline,
+                                     bool done) {
       return Error{EAGAIN};
     case Waiter::Woke::kSignal:
       // signal(7): a call with a time limit is never restarted.
@@ -176,7 +182,6 @@ bool SocketFile::can_bypass(const IpAddress& local) const {
 Result<void> SocketFile::bind(const sockaddr* address, socklen_t length) {
   auto bound = from_kernel(sys::bind(fd_, address, length));
   if (!bound) return bound;
-  port_reserved_ = true;
   const SocketAddress name = kernel_name();
   if (!can_bypass(name.ip)) {
     place(Placement::kKernel);
@@ -192,7 +197,6 @@ Result<void> SocketFile::bind_kernel_to_any_port(const IpAddress& ip) {
   auto bound = from_kernel(sys::bind(fd_, reinterpret_cast<sockaddr*>(&storage), length));
   // Another thread has bound it meanwhile: just as good.
   if (!bound && bound.error() != EINVAL) return bound;
-  port_reserved_ = true;
   return {};
 }
 
@@ -208,7 +212,7 @@ std::optional<Result<void>> SocketFile::connect(const sockaddr* address, socklen
   if (usable && type_ == SOCK_DGRAM) return connect_datagram(*remote);
   if (usable) {
     const auto route = route_through_interface(*remote);
-    if (route) return connect_stream(*remote, *route, address, length);
+    if (route) return connect_stream(*remote, *route);
   }
   if (placement_ == Placement::kUnplaced && remote.ok()) {
     place(Placement::kKernel);
@@ -231,8 +235,8 @@ std::optional<Route> SocketFile::route_through_interface(const SocketAddress& re
   return *route;
 }
 
-Result<void> SocketFile::connect_stream(const SocketAddress& remote, const Route& route,
-                                        const sockaddr* address, socklen_t length) {
+std::optional<Result<void>> SocketFile::connect_stream(const SocketAddress& remote,
+                                                       const Route& route) {
   Stack& stack = the_stack();
   SocketAddress local = kernel_name();
   if (local.port == 0) {
@@ -251,9 +255,8 @@ Result<void> SocketFile::connect_stream(const SocketAddress& remote, const Route
   if (!stream && (stream.error() == EADDRINUSE || stream.error() == ENOBUFS)) {
     // Another process's stack has the port (SO_REUSEPORT): the kernel connects.
     log_write(LogLevel::info, "port %u is another process's: the kernel connects", local.port);
-    auto done = from_kernel(sys::connect(fd_, address, length));
-    if (done || done.error() == EINPROGRESS) place(Placement::kKernel);
-    return done;
+    place(Placement::kKernel);
+    return std::nullopt;
   }
   if (!stream) return Error{stream.error()};
   stream_ = *stream;
@@ -339,7 +342,6 @@ Result<void> SocketFile::connect_datagram(const SocketAddress& remote) {
   // errors, and answers getpeername(). Connecting a datagram socket never blocks.
   auto done = from_kernel(sys::connect(fd_, reinterpret_cast<sockaddr*>(&storage), length));
   if (!done) return done;
-  port_reserved_ = true;
   if (datagram_ == nullptr) {
     if (!opens || !open_datagram()) {
       place(Placement::kKernel);
@@ -375,7 +377,6 @@ Result<void> SocketFile::listen(int backlog) {
   const auto retries = the_stack().host().setting("tcp_synack_retries");
   if (retries && !options_.syn_count_set) options_.tcp.synack_retries = *retries;
   listener_->set_options(options_.tcp);
-  port_reserved_ = true;
   // So that our own accept4(2) never blocks; what the program sees of O_NONBLOCK is nonblocking_.
   sys::fcntl(fd_, F_SETFL, sys::fcntl(fd_, F_GETFL) | O_NONBLOCK);
   place(Placement::kListener);

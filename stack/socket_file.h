@@ -118,6 +118,9 @@ class SocketFile : public OpenFile, private EndpointOwner {
       UP_REQUIRES(stack_mutex);
   void close_now(int fd, bool may_linger) UP_REQUIRES(stack_mutex);
   Deadline receive_deadline() const;
+  // The same, where the kernel socket is polled for other events than kernel_events().
+  Result<void> wait_beside(Readiness events, short kernel_events, Deadline deadline, bool done)
+      UP_REQUIRES(stack_mutex);
   Deadline send_deadline() const;
 
   SocketAddress kernel_name() const;
@@ -126,8 +129,8 @@ class SocketFile : public OpenFile, private EndpointOwner {
   // Nothing: it does not lead over the bypassed interface, or from an address that is not its own.
   std::optional<Route> route_through_interface(const SocketAddress& remote) const
       UP_REQUIRES(stack_mutex);
-  Result<void> connect_stream(const SocketAddress& remote, const Route& route,
-                              const sockaddr* address, socklen_t length) UP_REQUIRES(stack_mutex);
+  std::optional<Result<void>> connect_stream(const SocketAddress& remote, const Route& route)
+      UP_REQUIRES(stack_mutex);
   Result<void> finish_connect() UP_REQUIRES(stack_mutex);
   Result<void> connect_datagram(const SocketAddress& remote) UP_REQUIRES(stack_mutex);
   Result<void> open_datagram() UP_REQUIRES(stack_mutex);
@@ -141,9 +144,12 @@ class SocketFile : public OpenFile, private EndpointOwner {
   Result<size_t> receive_datagram(msghdr& message, int flags) UP_REQUIRES(stack_mutex);
   Result<size_t> receive_datagram_from_kernel(msghdr& message, int flags) UP_REQUIRES(stack_mutex);
   void write_control(msghdr& message, const struct Datagram& datagram) UP_REQUIRES(stack_mutex);
+  Result<size_t> send_connecting(const msghdr& message, int flags) UP_REQUIRES(stack_mutex);
   bool pending_kernel_error() UP_REQUIRES(stack_mutex);
   void apply_options() UP_REQUIRES(stack_mutex);
   void discard_stream() UP_REQUIRES(stack_mutex);
+  Result<size_t> send_datagram_by_kernel(const msghdr& message, int flags)
+      UP_REQUIRES(stack_mutex);
   Result<void> disconnect_stream() UP_REQUIRES(stack_mutex);
   Result<void> get_stream_option(int level, int name, void* value, socklen_t* length)
       UP_REQUIRES(stack_mutex);
@@ -153,7 +159,6 @@ class SocketFile : public OpenFile, private EndpointOwner {
   const int type_;
   Placement placement_ = Placement::kUnplaced;
   bool nonblocking_ = false;
-  bool port_reserved_ = false;  // the kernel socket is bound
   bool accepted_ = false;
   bool connect_reported_ = false;  // a blocking connect was interrupted or returned EINPROGRESS
   bool connect_succeeded_ = false;

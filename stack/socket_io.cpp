@@ -1,5 +1,5 @@
 // socket_io.cpp - sendmsg and recvmsg of a SocketFile, on which every other read and write is built
-#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/time.h>
 
 #include <algorithm>
@@ -60,28 +60,39 @@ void put_control(msghdr& message, size_t& used, size_t room, int level, int type
   used += std::min(CMSG_SPACE(bytes), left);
 }
 
-// The kernel's own blocking receive, with the lock given back.
-Result<size_t> receive_at_kernel(int fd, msghdr& message, int flags,
-                                 bool may_restart) UP_NO_THREAD_SAFETY {
+// A call that may block and is the kernel's alone, with the lock given back.
+template <class Call>
+Result<size_t> without_the_lock(bool may_restart, Call call) UP_NO_THREAD_SAFETY {
   struct Unlocked {
     Unlocked() UP_NO_THREAD_SAFETY { stack_mutex.unlock_and_stay_inside(); }
     ~Unlocked() UP_NO_THREAD_SAFETY { stack_mutex.lock_from_inside(); }
   };
-  auto receive = [&] { return static_cast<int>(sys::recvmsg(fd, &message, flags)); };
+  auto at_kernel = [&] { return static_cast<int>(call()); };
   for (;;) {
     const Unlocked unlocked;
     forget_interruption();
-    const int got = with_signals_let_in(nullptr, receive);
-    if (got == -EINTR && may_restart && interrupted_call_restarts()) continue;
-    if (got < 0) return Error{-got};
-    return static_cast<size_t>(got);
+    const int done = with_signals_let_in(nullptr, at_kernel);
+    if (done == -EINTR && may_restart && interrupted_call_restarts()) continue;
+    if (done < 0) return Error{-done};
+    return static_cast<size_t>(done);
   }
+}
+
+// net.ipv4.tcp_fastopen, which the kernel tells only by refusing the option.
+bool fast_open_is_off(int fd) {
+  int value = 0;
+  socklen_t bytes = sizeof value;
+  return sys::getsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &value, &bytes) == 0 &&
+         sys::setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &value, bytes) == -EOPNOTSUPP;
 }
 
 }  // namespace
 
 Result<size_t> SocketFile::sendmsg(const msghdr& message, int flags) {
   if (type_ == SOCK_DGRAM) return send_datagram(message, flags);
+  if ((flags & MSG_FASTOPEN) != 0 && message.msg_name != nullptr) {
+    return send_connecting(message, flags);
+  }
   if (placement_ == Placement::kStream) return send_stream(message, flags);
   // An unconnected or listening socket: the kernel has the right errno.
   const long sent = sys::sendmsg(fd_, &message, flags | MSG_NOSIGNAL);
@@ -95,6 +106,27 @@ Result<size_t> SocketFile::recvmsg(msghdr& message, int flags) {
   const long got = sys::recvmsg(fd_, &message, flags | MSG_DONTWAIT);
   if (got < 0) return Error{static_cast<int>(-got)};
   return static_cast<size_t>(got);
+}
+
+// MSG_FASTOPEN: connect(2) and send(2) in one. Without a cookie, and we have none, the kernel does no
+// more (tcp_sendmsg_fastopen() in net/ipv4/tcp.c).
+Result<size_t> SocketFile::send_connecting(const msghdr& message, int flags) {
+  const auto* address = static_cast<const sockaddr*>(message.msg_name);
+  const bool usable = is_user_memory(address, message.msg_namelen);
+  if (!usable) return Error{EFAULT};
+  const bool unspecified =
+      message.msg_namelen >= sizeof(sa_family_t) && address->sa_family == AF_UNSPEC;
+  if (unspecified || fast_open_is_off(fd_)) return Error{EOPNOTSUPP};
+  const Call call(*this);
+  const auto connected = connect(address, message.msg_namelen);
+  if (!connected) {
+    const int fd = fd_;
+    return without_the_lock(options_.send_timeout_ns == 0, [&] {
+      return sys::sendmsg(fd, &message, flags | MSG_NOSIGNAL);
+    });
+  }
+  if (!*connected) return Error{connected->error()};
+  return send_stream(message, flags & ~MSG_FASTOPEN);
 }
 
 // ---- streams
@@ -174,19 +206,30 @@ Result<size_t> SocketFile::receive_stream(msghdr& message, int flags) {
 
 // ---- datagrams
 
+// The kernel's send buffer may be full, of datagrams to a neighbour that does not answer.
+Result<size_t> SocketFile::send_datagram_by_kernel(const msghdr& message, int flags) {
+  const Call call(*this);
+  const bool may_block = !nonblocking_ && (flags & MSG_DONTWAIT) == 0;
+  const Deadline deadline = may_block ? send_deadline() : Deadline::never();
+  if (datagram_ != nullptr) {
+    the_stack().counters().udp_kernel_sends.fetch_add(1, std::memory_order_relaxed);
+  }
+  for (;;) {
+    const long sent = sys::sendmsg(fd_, &message, flags | MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent >= 0) {
+      corked_ = (flags & MSG_MORE) != 0;
+      return static_cast<size_t>(sent);
+    }
+    if (sent != -EAGAIN || !may_block) return Error{static_cast<int>(-sent)};
+    auto waited = wait_beside(0, POLLOUT, deadline, false);
+    if (!waited) return Error{waited.error()};
+  }
+}
+
 Result<size_t> SocketFile::send_datagram(const msghdr& message, int flags) {
   auto total = total_bytes(message);
   if (!total) return total;
-  auto by_kernel = [&]() UP_NO_THREAD_SAFETY -> Result<size_t> {
-    if (datagram_ != nullptr) {
-      the_stack().counters().udp_kernel_sends.fetch_add(1, std::memory_order_relaxed);
-    }
-    const long sent = sys::sendmsg(fd_, &message, flags | MSG_NOSIGNAL);
-    if (sent < 0) return Error{static_cast<int>(-sent)};
-    corked_ = (flags & MSG_MORE) != 0;
-    if (datagram_ == nullptr) port_reserved_ = true;
-    return static_cast<size_t>(sent);
-  };
+  auto by_kernel = [&]() UP_NO_THREAD_SAFETY { return send_datagram_by_kernel(message, flags); };
   // What only the kernel can do: control data, corking, fragments, errors.
   Stack& stack = the_stack();
   constexpr int kPlainFlags = MSG_DONTWAIT | MSG_NOSIGNAL;
@@ -257,7 +300,9 @@ Result<size_t> SocketFile::receive_datagram(msghdr& message, int flags) {
   if ((flags & (MSG_ERRQUEUE | MSG_OOB)) != 0) return receive_datagram_from_kernel(message, flags);
   if (datagram_ == nullptr && !open_datagram()) {
     place(Placement::kKernel);
-    return receive_at_kernel(fd_, message, flags, deadline.at_ns == UINT64_MAX);
+    const int fd = fd_;
+    const bool may_restart = deadline.at_ns == UINT64_MAX;
+    return without_the_lock(may_restart, [&] { return sys::recvmsg(fd, &message, flags); });
   }
   Stack& stack = the_stack();
   const socklen_t name_room = message.msg_name == nullptr ? 0 : message.msg_namelen;

@@ -45,15 +45,6 @@ void connect_nonblocking() {
   close(fd);
 }
 
-// An address of the network that nobody has, and that no earlier program has tried.
-sockaddr_in nobody() {
-  static int used = 0;
-  constexpr int kFirst = 20;
-  constexpr int kCount = 200;
-  const auto last = static_cast<uint32_t>(kFirst + (getpid() + used++) % kCount);
-  return at({htonl((ntohl(peer_ip.s_addr) & ~0xffU) | last)}, 7);
-}
-
 // Nobody answers for the address: the connection stays in SYN-SENT.
 void connect_pending() {
   const int fd = tcp(SOCK_NONBLOCK);
@@ -70,6 +61,39 @@ void connect_pending() {
   said("listen", listen(fd, 1));
   said("shutdown", shutdown(fd, SHUT_RDWR));
   said("close", close(fd));
+}
+
+// sendto(2) that connects.
+void fast_open() {
+  sockaddr_in address = theirs(number(peer("listen 0")));
+  const int fd = tcp();
+  said("no address", sendto(fd, "hello", 5, MSG_FASTOPEN | MSG_NOSIGNAL, nullptr, 0));
+  sockaddr_in none{};
+  none.sin_family = AF_UNSPEC;
+  said("AF_UNSPEC", sendto(fd, "hello", 5, MSG_FASTOPEN, plain(none), sizeof none));
+  said("too short", sendto(fd, "hello", 5, MSG_FASTOPEN, plain(address), 4));
+  said("sendto", sendto(fd, "hello", 5, MSG_FASTOPEN, plain(address), sizeof address));
+  peer_said("accept 0 1");
+  peer_said("recv 1 5");
+  said_peername(fd);
+  char buffer[16];
+  ask("text 1 world");
+  said_data("recv", recv(fd, buffer, 5, MSG_WAITALL), buffer);
+  answer_said("text");
+  said("again", sendto(fd, "hello", 5, MSG_FASTOPEN, plain(address), sizeof address));
+  said("close", close(fd));
+  const int nonblocking = tcp(SOCK_NONBLOCK);
+  said("nonblocking",
+       sendto(nonblocking, "hello", 5, MSG_FASTOPEN, plain(address), sizeof address));
+  await(nonblocking, POLLOUT);
+  said("send", send(nonblocking, "hello", 5, 0));
+  peer_said("accept 0 2");
+  peer_said("recv 2 5");
+  said("close", close(nonblocking));
+  const int refused = tcp();
+  sockaddr_in closed = theirs(number(peer("closed_port 0")));
+  said("refused", sendto(refused, "hello", 5, MSG_FASTOPEN, plain(closed), sizeof closed));
+  said("close", close(refused));
 }
 
 void connect_send_timeout() {
@@ -814,6 +838,7 @@ constexpr Scenario kScenarios[] = {
     {"connect_blocking", Proof::kTcp, connect_blocking},
     {"connect_nonblocking", Proof::kTcp, connect_nonblocking},
     {"connect_pending", Proof::kNone, connect_pending},
+    {"fast_open", Proof::kTcp, fast_open},
     {"connect_send_timeout", Proof::kNone, connect_send_timeout},
     {"connect_refused_blocking", Proof::kTcp, connect_refused_blocking},
     {"connect_refused_nonblocking", Proof::kTcp, connect_refused_nonblocking},

@@ -660,6 +660,44 @@ void bind_variants() {
   close(local);
 }
 
+// Datagrams to a host that does not answer fill the send buffer: who sends waits, nobody else.
+void full_kernel_buffer() {
+  const int port = number(peer("listen 0"));
+  const int stream = tcp();
+  sockaddr_in server = theirs(port);
+  must("connect", connect(stream, plain(server), sizeof server));
+  peer("accept 0 1");
+  const int fd = udp();
+  set_option(fd, SOL_SOCKET, SO_SNDBUF, 1);
+  sockaddr_in address = nobody();
+  const std::string data = pattern(1400);
+  auto send_one = [&](int flags) {
+    return sendto(fd, data.data(), data.size(), flags, plain(address), sizeof address);
+  };
+  while (send_one(MSG_DONTWAIT) >= 0) continue;
+  said("MSG_DONTWAIT", send_one(MSG_DONTWAIT));
+  set_nonblocking(fd, true);
+  said("O_NONBLOCK", send_one(0));
+  set_nonblocking(fd, false);
+  set_timeout(fd, SO_SNDTIMEO, 20);
+  said("SO_SNDTIMEO", send_one(0));
+  set_timeout(fd, SO_SNDTIMEO, 0);
+  ssize_t sent = 0;
+  Worker worker([&] { sent = send_one(0); });
+  worker.await_blocked();
+  char buffer[16];
+  said("send", send(stream, "hello", 5, 0));
+  peer_said("recv 1 5");
+  ask("text 1 world");
+  said_data("recv", recv(stream, buffer, 5, MSG_WAITALL), buffer);
+  answer_said("text");
+  note("still waits: %d", !worker.done());
+  worker.join();
+  said("sendto", sent);
+  close(fd);
+  close(stream);
+}
+
 constexpr Scenario kScenarios[] = {
     {"unconnected", Proof::kUdp, unconnected},
     {"connected", Proof::kUdp, connected},
@@ -682,6 +720,7 @@ constexpr Scenario kScenarios[] = {
     {"small_receive_buffer", Proof::kUdp, small_receive_buffer},
     {"a_burst_in_order", Proof::kUdp, a_burst_in_order},
     {"bind_variants", Proof::kUdp, bind_variants},
+    {"full_kernel_buffer", Proof::kTcp, full_kernel_buffer},
 };
 
 }  // namespace

@@ -157,6 +157,15 @@ inline sockaddr_in anywhere(int port = 0) { return at({htonl(INADDR_ANY)}, port)
 
 inline sockaddr* plain(sockaddr_in& address) { return reinterpret_cast<sockaddr*>(&address); }
 
+// An address of the network that nobody has, and that no earlier program has tried.
+inline sockaddr_in nobody() {
+  static int used = 0;
+  constexpr int kFirst = 20;
+  constexpr int kCount = 200;
+  const auto last = static_cast<uint32_t>(kFirst + (getpid() + used++) % kCount);
+  return at({htonl((ntohl(peer_ip.s_addr) & ~0xffU) | last)}, 7);
+}
+
 inline const char* ip_name(in_addr ip) {
   if (ip.s_addr == my_ip.s_addr) return "mine";
   if (ip.s_addr == peer_ip.s_addr) return "peer";
