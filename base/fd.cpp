@@ -67,6 +67,12 @@ void close_own(int fd) {
   sys::close(fd);
 }
 
+void close_private_fds(int kept) {
+  for (int fd = next_private_fd(0); fd >= 0; fd = next_private_fd(fd + 1)) {
+    if (fd != kept) close_own(fd);
+  }
+}
+
 int first_private_fd() {
   rlimit limit{};
   if (sys::call(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, sys::arg(&limit)) < 0) return 0;

@@ -17,6 +17,8 @@ int next_private_fd(int from);
 int highest_program_fd();
 // Closes a descriptor of ours, private or not.
 void close_own(int fd);
+// Closes all that is private, but for `kept`: in the child of a fork, where their owners are gone.
+void close_private_fds(int kept);
 
 // Move-only; closes itself. Not thread-safe, as an int is not.
 class Fd {

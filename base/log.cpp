@@ -93,6 +93,8 @@ void log_open(LogLevel level, const char* file) {
   }
 }
 
+int log_descriptor() { return log_fd; }
+
 bool log_enabled(LogLevel level) {
   return level != LogLevel::off && level <= current_level.load(std::memory_order_relaxed);
 }

@@ -29,6 +29,9 @@ void log_open(LogLevel level, const char* file);
 
 bool log_enabled(LogLevel level);
 
+// Where the lines go: the one descriptor of ours that the child of a fork keeps.
+int log_descriptor();
+
 // Writes one line if `level` is enabled; a newline is added, a long line is cut.
 void log_write(LogLevel level, const char* format, ...) __attribute__((format(printf, 2, 3)));
 

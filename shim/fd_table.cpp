@@ -53,10 +53,13 @@ void FdTable::drop_range(unsigned first, unsigned last) {
   for (unsigned fd = first; fd <= end; ++fd) drop(static_cast<int>(fd));
 }
 
-void FdTable::forget_all() {
+void FdTable::after_fork() {
   const int highest = highest_.load(std::memory_order_relaxed);
-  for (int fd = 0; fd <= highest; ++fd) entries_[fd].store(nullptr, std::memory_order_relaxed);
-  highest_.store(-1, std::memory_order_relaxed);
+  for (int fd = 0; fd <= highest; ++fd) {
+    OpenFile* const file = entries_[fd].load(std::memory_order_relaxed);
+    if (file == nullptr || file->stays_after_fork()) continue;
+    entries_[fd].store(nullptr, std::memory_order_relaxed);
+  }
 }
 
 }  // namespace underpass

@@ -23,7 +23,10 @@ std::atomic<bool> forked{false};
 void after_fork_in_child() {
   process_after_fork_child();
   // Inherited descriptors are the kernel's here; the connections of the stack stay the parent's.
-  FdTable::forget_all();
+  {
+    StackLock lock;
+    FdTable::after_fork();
+  }
   forked.store(true, std::memory_order_relaxed);
   process_fork_is_over();
 }

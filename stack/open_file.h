@@ -29,6 +29,8 @@ class OpenFile : public ReadinessSource {
   virtual void hint_kernel_ready(Readiness events) UP_REQUIRES(stack_mutex) = 0;
   // The kernel serves it alone from now on: whoever holds it by a descriptor may forget it.
   virtual bool is_kernels() const UP_REQUIRES(stack_mutex) { return false; }
+  // In the child of a fork. False: the kernel serves it there.
+  virtual bool stays_after_fork() UP_REQUIRES(stack_mutex) { return false; }
   // The last of the program's descriptors, `fd`, is about to be closed in the kernel, by the
   // caller.
   virtual void last_close(int fd) UP_REQUIRES(stack_mutex) = 0;

@@ -284,10 +284,9 @@ void process_after_fork_child() UP_NO_THREAD_SAFETY {
   // The connections are the parent's. The objects stay where they are, as memory nobody visits; the
   // descriptors go, or a dead parent's rings would live on in us.
   static_cast<void>(process.stack_.release());
-  static_cast<void>(process.view_.release());
+  process.view_.reset();
   process.attachment_.reset();
   process.lease_.reset();
-  for (int fd : process.event_fds_) close_own(fd);
   process.event_fds_.clear();
   process.owner_pid_.store(0);
   process.waiting_threads_ = 0;
@@ -298,6 +297,8 @@ void process_after_fork_child() UP_NO_THREAD_SAFETY {
   process.helper_event_.reset();
   process.helper_parked_.store(0);
   process.tried_ = false;
+  // What is left: among them the kernel sockets that keep the parent's ports.
+  close_private_fds(log_descriptor());
 }
 
 void process_fork_is_over() { leave_stack(); }

@@ -68,6 +68,13 @@ class ReadinessSource {
   };
   Walk* walk_ = nullptr;
   int references_ = 0;
+
+ protected:
+  // In the child of a fork: the observers are the parent's.
+  void forget_observers() UP_REQUIRES(stack_mutex) {
+    first_ = nullptr;
+    walk_ = nullptr;
+  }
 };
 
 }  // namespace underpass

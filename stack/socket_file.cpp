@@ -29,7 +29,9 @@ Result<void> from_kernel(long result) {
 Stack& the_stack() UP_REQUIRES(stack_mutex) { return *Process::instance().stack(); }
 
 void count(std::atomic<uint64_t> ClientCounters::*counter) UP_REQUIRES(stack_mutex) {
-  (the_stack().counters().*counter).fetch_add(1, std::memory_order_relaxed);
+  // The child of a fork has no stack until it makes a socket.
+  Stack* const stack = Process::instance().stack();
+  if (stack != nullptr) (stack->counters().*counter).fetch_add(1, std::memory_order_relaxed);
 }
 
 // Whether an address of any length can be written there, as move_addr_to_user() in net/socket.c.
@@ -103,6 +105,7 @@ Readiness SocketFile::readiness() const {
              (shut_read_ ? EPOLLRDHUP : 0U) | (shut_read_ && shut_write_ ? EPOLLHUP : 0U);
     case Placement::kUnplaced:
     case Placement::kKernel:
+    case Placement::kInherited:
       break;
   }
   return 0;
@@ -118,9 +121,20 @@ Readiness SocketFile::kernel_events() const {
       return EPOLLIN | EPOLLRDNORM | EPOLLERR | EPOLLHUP;
     case Placement::kUnplaced:
     case Placement::kKernel:
+    case Placement::kInherited:
       break;
   }
   return ~(kPlacementChanged | kClosed);
+}
+
+// The flags of the kernel socket are the parent's too, and it relies on O_NONBLOCK.
+bool SocketFile::stays_after_fork() {
+  if (!hides_nonblocking()) return false;
+  placement_ = Placement::kInherited;
+  listener_ = nullptr;
+  calls_ = 0;
+  forget_observers();
+  return true;
 }
 
 void SocketFile::hint_kernel_ready(Readiness events) {
@@ -130,6 +144,13 @@ void SocketFile::hint_kernel_ready(Readiness events) {
 
 Result<void> SocketFile::wait_for(Readiness events, bool may_block, Deadline deadline, bool done) {
   if (!may_block) return Error{EAGAIN};
+  const bool ask_kernel = kernel_events() != 0 && placement_ != Placement::kUnplaced;
+  const Readiness of_kernel = ask_kernel ? kernel_events() & (events | EPOLLERR) : 0;
+  return wait_beside(events, static_cast<short>(of_kernel & 0x7fffU), deadline, done);
+}
+
+Result<void> SocketFile::wait_beside(Readiness events, short kernel_events, Deadline deadline,
+                                     bool done) {
   Ref<SocketFile> alive(this);  // another thread may close it meanwhile
   Waiter waiter;
   WaiterObservation observation(waiter, events);
@@ -143,13 +164,6 @@ Result<void> SocketFile::wait_for(Readiness events, bool may_block, Deadline dea
       kernel_ready_ = true;
       break;
     case Waiter::Woke::kTimeout:
-  const bool ask_kernel = kernel_events() != 0 && placement_ != Placement::kUnplaced;
-  const Readiness of_kernel = ask_kernel ? kernel_events() & (events | EPOLLERR) : 0;
-  return wait_beside(events, static_cast<short>(of_kernel & 0x7fffU), deadline, done);
-}
-
-Result<void> SocketFile::wait_beside(Readiness events, short kernel_events, Deadline deadline,
-                                     bool done) {
       return Error{EAGAIN};
     case Waiter::Woke::kSignal:
       // signal(7): a call with a time limit is never restarted.
@@ -208,7 +222,7 @@ std::optional<Result<void>> SocketFile::connect(const sockaddr* address, socklen
   }
   auto remote = SocketAddress::from_sockaddr(address, length);
   const bool usable = remote.ok() && remote->ip.family() == family_ &&
-                      placement_ != Placement::kListener && !options_.kernel_only;
+                      !hides_nonblocking() && !options_.kernel_only;
   if (usable && type_ == SOCK_DGRAM) return connect_datagram(*remote);
   if (usable) {
     const auto route = route_through_interface(*remote);
@@ -356,7 +370,9 @@ Result<void> SocketFile::connect_datagram(const SocketAddress& remote) {
 Result<void> SocketFile::listen(int backlog) {
   if (placement_ == Placement::kStream) return Error{EINVAL};
   auto listening = from_kernel(sys::listen(fd_, backlog));
-  if (!listening || placement_ == Placement::kDatagram) return listening;
+  if (!listening || placement_ == Placement::kDatagram || placement_ == Placement::kInherited) {
+    return listening;
+  }
   if (listener_ != nullptr) {
     listener_->set_backlog(backlog);
     return {};
@@ -426,6 +442,13 @@ Result<Accepted> SocketFile::accept(sockaddr* address, socklen_t* length, int fl
   const Call call(*this);
   const Deadline deadline = receive_deadline();
   for (;;) {
+    if (placement_ == Placement::kInherited) {
+      auto accepted = take_from_kernel(address, length, flags);
+      if (accepted || accepted.error() != EAGAIN) return accepted;
+      auto waited = wait_for(EPOLLIN, !nonblocking_, deadline);
+      if (!waited) return Error{waited.error()};
+      continue;
+    }
     if (listener_ == nullptr) return Error{EINVAL};
     if (!listener_->ready()) the_stack().drive(monotonic_ns());
     // Each side gets its turn when both have connections.
@@ -471,6 +494,7 @@ Result<void> SocketFile::shutdown(int how) {
     }
     case Placement::kUnplaced:
     case Placement::kKernel:
+    case Placement::kInherited:
       break;
   }
   return from_kernel(sys::shutdown(fd_, how));
@@ -606,7 +630,7 @@ Result<int> SocketFile::ioctl(unsigned long request, void* argument) {
       is_user_object(static_cast<int*>(argument)) ? static_cast<int*>(argument) : nullptr;
   if (request == FIONBIO && number != nullptr) {
     nonblocking_ = *number != 0;
-    if (listener_ != nullptr) return 0;
+    if (hides_nonblocking()) return 0;
   }
   if (stream_ != nullptr && number != nullptr) {
     if (stream_->unread_bytes() == 0) the_stack().drive(monotonic_ns());
@@ -643,7 +667,7 @@ Result<int> SocketFile::fcntl_flags(int command, int flags) {
     if (real < 0) return Error{-real};
     return (real & ~O_NONBLOCK) | (nonblocking_ ? O_NONBLOCK : 0);
   }
-  const int wanted = listener_ != nullptr ? flags | O_NONBLOCK : flags;
+  const int wanted = hides_nonblocking() ? flags | O_NONBLOCK : flags;
   const int result = sys::fcntl(fd_, F_SETFL, wanted);
   if (result < 0) return Error{-result};
   nonblocking_ = (flags & O_NONBLOCK) != 0;

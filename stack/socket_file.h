@@ -32,6 +32,7 @@ enum class Placement : uint8_t {
   kStream,    // a TCP connection of the stack (connecting, connected or closed)
   kListener,  // hybrid: listens in the kernel and in the stack
   kDatagram,  // hybrid UDP
+  kInherited,  // a hybrid listener of the process that has forked us: the kernel's, see accept()
 };
 
 class SocketFile;
@@ -76,6 +77,7 @@ class SocketFile : public OpenFile, private EndpointOwner {
   bool is_kernels() const UP_REQUIRES(stack_mutex) override {
     return placement_ == Placement::kKernel;
   }
+  bool stays_after_fork() UP_REQUIRES(stack_mutex) override;
   // The kernel socket is kept under a private number while the connection still has data, a FIN or
   // TIME_WAIT to see through (the port stays ours).
   void last_close(int fd) UP_REQUIRES(stack_mutex) override;
@@ -116,11 +118,11 @@ class SocketFile : public OpenFile, private EndpointOwner {
   // signal if the call has `done` something already.
   Result<void> wait_for(Readiness events, bool may_block, Deadline deadline, bool done = false)
       UP_REQUIRES(stack_mutex);
-  void close_now(int fd, bool may_linger) UP_REQUIRES(stack_mutex);
-  Deadline receive_deadline() const;
   // The same, where the kernel socket is polled for other events than kernel_events().
   Result<void> wait_beside(Readiness events, short kernel_events, Deadline deadline, bool done)
       UP_REQUIRES(stack_mutex);
+  void close_now(int fd, bool may_linger) UP_REQUIRES(stack_mutex);
+  Deadline receive_deadline() const;
   Deadline send_deadline() const;
 
   SocketAddress kernel_name() const;
@@ -134,22 +136,26 @@ class SocketFile : public OpenFile, private EndpointOwner {
   Result<void> finish_connect() UP_REQUIRES(stack_mutex);
   Result<void> connect_datagram(const SocketAddress& remote) UP_REQUIRES(stack_mutex);
   Result<void> open_datagram() UP_REQUIRES(stack_mutex);
+  // The kernel socket is O_NONBLOCK, whatever the program has set.
+  bool hides_nonblocking() const UP_REQUIRES(stack_mutex) {
+    return placement_ == Placement::kListener || placement_ == Placement::kInherited;
+  }
   Result<Accepted> take_bypassed(sockaddr* address, socklen_t* length, int flags)
       UP_REQUIRES(stack_mutex);
   Result<Accepted> take_from_kernel(sockaddr* address, socklen_t* length, int flags)
       UP_REQUIRES(stack_mutex);
+  Result<size_t> send_connecting(const msghdr& message, int flags) UP_REQUIRES(stack_mutex);
   Result<size_t> send_stream(const msghdr& message, int flags) UP_REQUIRES(stack_mutex);
   Result<size_t> receive_stream(msghdr& message, int flags) UP_REQUIRES(stack_mutex);
   Result<size_t> send_datagram(const msghdr& message, int flags) UP_REQUIRES(stack_mutex);
+  Result<size_t> send_datagram_by_kernel(const msghdr& message, int flags)
+      UP_REQUIRES(stack_mutex);
   Result<size_t> receive_datagram(msghdr& message, int flags) UP_REQUIRES(stack_mutex);
   Result<size_t> receive_datagram_from_kernel(msghdr& message, int flags) UP_REQUIRES(stack_mutex);
   void write_control(msghdr& message, const struct Datagram& datagram) UP_REQUIRES(stack_mutex);
-  Result<size_t> send_connecting(const msghdr& message, int flags) UP_REQUIRES(stack_mutex);
   bool pending_kernel_error() UP_REQUIRES(stack_mutex);
   void apply_options() UP_REQUIRES(stack_mutex);
   void discard_stream() UP_REQUIRES(stack_mutex);
-  Result<size_t> send_datagram_by_kernel(const msghdr& message, int flags)
-      UP_REQUIRES(stack_mutex);
   Result<void> disconnect_stream() UP_REQUIRES(stack_mutex);
   Result<void> get_stream_option(int level, int name, void* value, socklen_t* length)
       UP_REQUIRES(stack_mutex);

@@ -166,6 +166,70 @@ void child_listens() {
   close(ends[1]);
 }
 
+// The child waits on the listener of its parent as on one of its own.
+void child_accepts_on_inherited_listener() {
+  const int listener = listening(anywhere());
+  const int connection = connected();
+  in_child("child", [listener] {
+    note("O_NONBLOCK: %d", (fcntl(listener, F_GETFL) & O_NONBLOCK) != 0);
+    int fd = -1;
+    sockaddr_in from{};
+    socklen_t length = sizeof from;
+    Worker worker([&] { fd = accept(listener, plain(from), &length); });
+    worker.await_blocked();
+    note("waits: %d", !worker.done());
+    sockaddr_in address = loopback(port_of(listener));
+    const int client = tcp();
+    said("connect", connect(client, plain(address), sizeof address));
+    worker.join();
+    said_name("accept", fd >= 0 ? 0 : -1, from, length);
+    char buffer[16];
+    said("send", send(client, "hello", 5, 0));
+    said_data("recv", recv(fd, buffer, sizeof buffer, 0), buffer);
+    said_poll(listener);
+    set_timeout(listener, SO_RCVTIMEO, 20);
+    said("accept with a time limit", accept(listener, nullptr, nullptr));
+    set_nonblocking(listener, true);
+    note("O_NONBLOCK: %d", (fcntl(listener, F_GETFL) & O_NONBLOCK) != 0);
+    said("accept", accept(listener, nullptr, nullptr));
+    set_nonblocking(listener, false);
+    said_sockname(listener);
+    said("listen", listen(listener, 3));
+    said("connect a listener", connect(listener, plain(address), sizeof address));
+    said("close", close(listener));
+  });
+  still_works(connection);
+  close(connection);
+  close(listener);
+}
+
+// What the parent has closed is gone, although its child lives on.
+void port_is_free_beside_a_child() {
+  const int fd = connected();
+  sockaddr_in address = mine(port_of(fd));
+  said("close", close(fd));
+  peer_said("recv 1 100");
+  int ends[2];
+  must("pipe", pipe(ends));
+  fflush(stdout);
+  const pid_t child = must("fork", fork());
+  if (child == 0) {
+    char byte;
+    close(ends[1]);
+    _exit(read(ends[0], &byte, 1) == 0 ? 0 : 1);
+  }
+  peer_said("reset 1");
+  const int again = tcp();
+  const bool free = eventually([&] { return bind(again, plain(address), sizeof address) == 0; });
+  note("the port is free: %d", free);
+  close(again);
+  close(ends[1]);
+  int status = 0;
+  waitpid(child, &status, 0);
+  said_status("child", status);
+  close(ends[0]);
+}
+
 // Fork before any socket: the usual server that goes into the background.
 void grandchild_serves() {
   int ends[2];
@@ -318,6 +382,8 @@ constexpr Scenario kScenarios[] = {
     {"descriptors_over_exec", Proof::kTcp, descriptors_over_exec},
     {"child_makes_a_connection", Proof::kTcpHybrid, child_makes_a_connection},
     {"child_listens", Proof::kTcpHybrid, child_listens},
+    {"child_accepts_on_inherited_listener", Proof::kTcp, child_accepts_on_inherited_listener},
+    {"port_is_free_beside_a_child", Proof::kTcp, port_is_free_beside_a_child},
     {"grandchild_serves", Proof::kNone, grandchild_serves},
     {"exit_after_send", Proof::kTcpHybrid, exit_after_send},
     {"underscore_exit_after_send", Proof::kTcpHybrid, underscore_exit_after_send},
