@@ -25,14 +25,18 @@ SocketRecord* Records::take(uint8_t protocol, const SocketAddress& local,
   SocketRecord& record = slot_.records[index];
   record.protocol.store(protocol, std::memory_order_relaxed);
   record.inode_fd.store(static_cast<uint32_t>(fd), std::memory_order_relaxed);
-  record.local_port.store(local.port, std::memory_order_relaxed);
-  store_ip(record.local_ip, local.ip);
+  set_local(record, local);
   set_remote(record, remote);
   record.rx_queue_bytes.store(0, std::memory_order_relaxed);
   record.tx_queue_bytes.store(0, std::memory_order_relaxed);
   record.state.store(static_cast<uint8_t>(SocketState::kClose), std::memory_order_relaxed);
   record.in_use.store(1, std::memory_order_release);
   return &record;
+}
+
+void Records::set_local(SocketRecord& record, const SocketAddress& local) {
+  record.local_port.store(local.port, std::memory_order_relaxed);
+  store_ip(record.local_ip, local.ip);
 }
 
 void Records::set_remote(SocketRecord& record, const SocketAddress& remote) {

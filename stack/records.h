@@ -32,6 +32,7 @@ class Records {
   SocketRecord* take(uint8_t protocol, const SocketAddress& local, const SocketAddress& remote,
                      int fd);
   void give_back(SocketRecord* record);
+  static void set_local(SocketRecord& record, const SocketAddress& local);
   static void set_remote(SocketRecord& record, const SocketAddress& remote);
 
  private:

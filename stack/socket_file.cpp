@@ -363,7 +363,10 @@ Result<void> SocketFile::connect_datagram(const SocketAddress& remote) {
     }
   }
   datagram_->set_remote(remote);
-  if (datagram_->local().ip.is_any()) datagram_->set_local_ip(kernel_name().ip);
+  if (datagram_->local().ip.is_any()) {
+    auto narrowed = datagram_->rebind(kernel_name());
+    if (!narrowed) return narrowed;
+  }
   return {};
 }
 

@@ -114,7 +114,8 @@ struct Stack::Aggregate {
 Stack::Stack(const Setup& setup)
     : port_(setup.port),
       host_(setup.host),
-      ports_(setup.ports),
+      port_table_(setup.ports),
+      claims_(setup.ports),
       slot_(setup.slot),
       clock_(setup.clock),
       netif_(std::make_unique<netif>()),
@@ -132,7 +133,6 @@ Stack::Stack(const Setup& setup)
   netif_->mtu = static_cast<u16_t>(port_.capabilities().mtu_bytes);
   netif_set_up(netif_.get());
   netif_set_link_up(netif_.get());
-  for (auto& ports : port_use_) ports.resize(65536);
 }
 
 // Whatever is still open goes, without a word to the peers.
@@ -151,37 +151,16 @@ void Stack::enter() {
   netif_set_default(netif_.get());
 }
 
-Result<void> Stack::hold_port(uint8_t protocol, uint16_t port) {
-  PortUse& use = port_use_[protocol == IPPROTO_UDP ? 1 : 0][port];
-  if (use.users == UINT16_MAX) return Error{ENOBUFS};
-  if (!use.claimed) {
-    auto claimed = ports_.claim(protocol, port);
-    if (!claimed) return claimed;
-    use.claimed = true;
-  }
-  ++use.users;
-  return {};
-}
-
-void Stack::drop_port(uint8_t protocol, uint16_t port) {
-  PortUse& use = port_use_[protocol == IPPROTO_UDP ? 1 : 0][port];
-  if (use.users == 0 || --use.users != 0 || !use.claimed) return;
-  ports_.release(protocol, port);
-  use.claimed = false;
-}
-
-void Stack::isolate_connections(uint16_t port) {
-  PortUse& use = port_use_[0][port];
-  if (!use.claimed || use.users == 0) return;
+void Stack::isolate_connections(const SocketAddress& local) {
+  if (!claims_.is_claimed(IPPROTO_TCP, local)) return;
   for (TcpEndpoint* endpoint : tcp_.all()) {
-    if (endpoint->flow_.local.port != port || endpoint->exact_flow_) continue;
+    if (endpoint->held_port_ != local || endpoint->exact_flow_) continue;
     const Flow flow{IPPROTO_TCP, endpoint->flow_.local, endpoint->flow_.remote};
     // A full flow table leaves the port claimed: correct for this program, in the way of the next.
-    if (!ports_.add_flow(flow)) return;
+    if (!port_table_.add_flow(flow)) return;
     endpoint->exact_flow_ = true;
   }
-  ports_.release(IPPROTO_TCP, port);
-  use.claimed = false;
+  claims_.release(IPPROTO_TCP, local);
 }
 
 void Stack::close_all() {
@@ -490,7 +469,8 @@ bool Stack::replaces_time_wait(TcpEndpoint& endpoint, const Packet& packet) {
 }
 
 void Stack::deliver_to_listener(pbuf* segment, const Packet& packet) {
-  TcpListener* listener = tcp_.find_listener({packet.destination, packet.destination_port, 0});
+  const SocketAddress local{packet.destination, packet.destination_port, 0};
+  TcpListener* listener = tcp_.find_listener(local);
   const bool is_syn = (tcp_flags(packet) & kSyn) != 0;
   if (listener != nullptr && is_syn && listener->full()) {
     counters().listen_drops.fetch_add(1, std::memory_order_relaxed);
@@ -498,6 +478,11 @@ void Stack::deliver_to_listener(pbuf* segment, const Packet& packet) {
     return;
   }
   if (listener == nullptr) counters().rx_no_socket.fetch_add(1, std::memory_order_relaxed);
+  if (listener == nullptr && claims_.only_elsewhere(IPPROTO_TCP, local)) {
+    // It was on its way when the claim changed. What its peer sends again goes to its owner.
+    pbuf_free(segment);
+    return;
+  }
   set_current_packet(netif_.get(), packet);
   tcp_pcb* made = nullptr;
   {

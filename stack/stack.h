@@ -17,6 +17,7 @@
 #include "stack/destinations.h"
 #include "stack/host_view.h"
 #include "stack/packet.h"
+#include "stack/port_claims.h"
 #include "stack/records.h"
 #include "stack/stack_mutex.h"
 #include "stack/tcp_options.h"
@@ -79,13 +80,10 @@ class Stack {
   // As of the last drive() or enter().
   uint64_t now_ns() const { return now_ns_; }
 
-  // Local ports are counted: claimed in the port table with the first user, released with the last.
-  // EADDRINUSE: another process has it.
-  Result<void> hold_port(uint8_t protocol, uint16_t port) UP_REQUIRES(stack_mutex);
-  void drop_port(uint8_t protocol, uint16_t port) UP_REQUIRES(stack_mutex);
-  // The listener of `port` goes but connections on it stay: from now on each is steered by its own
+  PortClaims& ports() { return claims_; }
+  // The listener at `local` goes but connections of its stay: from now on each is steered by its own
   // flow, and the port may be another program's.
-  void isolate_connections(uint16_t port) UP_REQUIRES(stack_mutex);
+  void isolate_connections(const SocketAddress& local) UP_REQUIRES(stack_mutex);
 
   // At exit: every connection is closed, as if the program had done it. Their owners stay, since
   // other threads may be using them.
@@ -175,7 +173,8 @@ class Stack {
 
   FramePort& port_;
   HostView& host_;
-  PortTable& ports_;
+  PortTable& port_table_;
+  PortClaims claims_;
   ClientSlot& slot_;
   uint64_t (*const clock_)();
   std::unique_ptr<netif> netif_;
@@ -204,11 +203,6 @@ class Stack {
   size_t held_frames_ = 0;
   std::vector<uint64_t> returned_;
   std::vector<FramePbuf*> free_pbufs_;
-  struct PortUse {
-    uint16_t users = 0;
-    bool claimed = false;
-  };
-  std::vector<PortUse> port_use_[2];  // tcp, udp; by local port
   uint16_t ip_id_ = 0;
   size_t unflushed_frames_ = 0;
 };

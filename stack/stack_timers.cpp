@@ -407,12 +407,12 @@ void Stack::let_go(TcpEndpoint& endpoint) {
     tcp_.remove(endpoint);
     endpoint.in_demux_ = false;
   }
-  if (endpoint.counted_port_) {
-    drop_port(IPPROTO_TCP, endpoint.flow_.local.port);
-    endpoint.counted_port_ = false;
+  if (endpoint.held_port_.port != 0) {
+    claims_.drop(IPPROTO_TCP, endpoint.held_port_);
+    endpoint.held_port_ = {};
   }
   if (endpoint.exact_flow_) {
-    ports_.remove_flow({IPPROTO_TCP, endpoint.flow_.local, endpoint.flow_.remote});
+    port_table_.remove_flow({IPPROTO_TCP, endpoint.flow_.local, endpoint.flow_.remote});
     endpoint.exact_flow_ = false;
   }
   endpoint.kernel_socket_.reset();

@@ -154,17 +154,17 @@ Result<TcpEndpoint*> TcpEndpoint::connect(Stack& stack, const SocketAddress& loc
                                           int fd) {
   const FourTuple flow{local, remote};
   if (stack.tcp().find(flow) != nullptr) return Error{EADDRNOTAVAIL};
-  auto held = stack.hold_port(IPPROTO_TCP, local.port);
+  auto held = stack.ports().hold(IPPROTO_TCP, local);
   if (!held) return Error{held.error()};
   stack.enter();
   PcbWindow window(nullptr);
   tcp_pcb* pcb = tcp_new();
   if (pcb == nullptr) {
-    stack.drop_port(IPPROTO_TCP, local.port);
+    stack.ports().drop(IPPROTO_TCP, local);
     return Error{ENOBUFS};
   }
   auto* endpoint = new TcpEndpoint(stack, flow);
-  endpoint->counted_port_ = true;
+  endpoint->held_port_ = local;
   endpoint->pcb_ = pcb;
   endpoint->opened_ns_ = stack.now_ns();
   endpoint->connecting_ = true;
@@ -201,7 +201,7 @@ TcpEndpoint* TcpEndpoint::passive(Stack& stack, tcp_pcb* pcb, TcpListener& liste
   endpoint->listener_ = &listener;
   endpoint->options_ = listener.options_;
   // Cannot fail: the listener holds the port, so this only counts.
-  endpoint->counted_port_ = stack.hold_port(IPPROTO_TCP, flow.local.port).ok();
+  if (stack.ports().hold(IPPROTO_TCP, listener.local_)) endpoint->held_port_ = listener.local_;
   LwipCallbacks::install(pcb, *endpoint);
   endpoint->apply_options();
   stack.tcp().add(*endpoint);
@@ -643,7 +643,7 @@ void TcpEndpoint::publish() {
 
 Result<TcpListener*> TcpListener::open(Stack& stack, const SocketAddress& local, int backlog,
                                        EndpointOwner& owner, int fd) {
-  auto held = stack.hold_port(IPPROTO_TCP, local.port);
+  auto held = stack.ports().hold(IPPROTO_TCP, local);
   if (!held) return Error{held.error()};
   stack.enter();
   PcbWindow window(nullptr);
@@ -658,7 +658,7 @@ Result<TcpListener*> TcpListener::open(Stack& stack, const SocketAddress& local,
   }
   if (listening == nullptr) {
     if (pcb != nullptr) tcp_abort(pcb);
-    stack.drop_port(IPPROTO_TCP, local.port);
+    stack.ports().drop(IPPROTO_TCP, local);
     return Error{ENOBUFS};
   }
   auto* listener = new TcpListener(stack, local, owner);
@@ -687,8 +687,8 @@ void TcpListener::close() {
     PcbWindow window(nullptr, pcb_);
     tcp_close(reinterpret_cast<tcp_pcb*>(pcb_));
   }
-  stack_.isolate_connections(local_.port);
-  stack_.drop_port(IPPROTO_TCP, local_.port);
+  stack_.isolate_connections(local_);
+  stack_.ports().drop(IPPROTO_TCP, local_);
   stack_.records().give_back(record_);
   delete this;
 }

@@ -162,6 +162,7 @@ class TcpEndpoint {
   mutable bool want_space_ = false;  // somebody found the send buffer full: tell when there is room
   // Bookkeeping of Stack.
   EndpointTimer timer_;
+  SocketAddress held_port_{};  // in PortClaims: of an accepted connection its listener's. 0: none
   LossRecovery recovery_;
   RoundTrip round_trip_;
   size_t keepalive_index_ = SIZE_MAX;
@@ -184,7 +185,6 @@ class TcpEndpoint {
   uint64_t held_until_ns_ = UINT64_MAX;
   uint32_t short_end_ = 0;  // of the last short segment that was sent
   bool short_sent_ = false;
-  bool counted_port_ = false;
   bool exact_flow_ = false;
   bool window_opened_ = false;
   bool in_demux_ = false;

@@ -17,7 +17,7 @@ constexpr Readiness kReadable = EPOLLIN | EPOLLRDNORM;
 
 Result<UdpEndpoint*> UdpEndpoint::open(Stack& stack, const SocketAddress& local,
                                        EndpointOwner& owner, int fd) {
-  auto held = stack.hold_port(IPPROTO_UDP, local.port);
+  auto held = stack.ports().hold(IPPROTO_UDP, local);
   if (!held) return Error{held.error()};
   auto* endpoint = new UdpEndpoint(stack, local, owner);
   endpoint->remote_ = {IpAddress::any(local.ip.family()), 0, 0};
@@ -28,8 +28,8 @@ Result<UdpEndpoint*> UdpEndpoint::open(Stack& stack, const SocketAddress& local,
 
 void UdpEndpoint::close() {
   for (const Datagram& datagram : queue_) pbuf_free(datagram.data);
-  stack_.udp().remove(*this);
-  stack_.drop_port(IPPROTO_UDP, local_.port);
+  if (is_bound()) stack_.udp().remove(*this);
+  if (is_bound()) stack_.ports().drop(IPPROTO_UDP, local_);
   stack_.records().give_back(record_);
   Stack& stack = stack_;
   delete this;
@@ -43,7 +43,21 @@ void UdpEndpoint::set_remote(const SocketAddress& remote) {
   publish();
 }
 
-void UdpEndpoint::set_local_ip(const IpAddress& ip) { local_.ip = ip; }
+Result<void> UdpEndpoint::rebind(const SocketAddress& local) {
+  if (local == local_) return {};
+  if (local.port != 0) {
+    auto held = stack_.ports().hold(IPPROTO_UDP, local);
+    if (!held) return held;
+  }
+  if (is_bound()) {
+    stack_.udp().remove(*this);
+    stack_.ports().drop(IPPROTO_UDP, local_);
+  }
+  local_ = local;
+  if (is_bound()) stack_.udp().add(*this);
+  if (record_ != nullptr) Records::set_local(*record_, local);
+  return {};
+}
 
 int UdpEndpoint::score(const SocketAddress& local, const SocketAddress& remote) const {
   int score = 1;

@@ -33,7 +33,10 @@ class UdpEndpoint {
 
   // A wildcard with port 0 disconnects.
   void set_remote(const SocketAddress& remote) UP_REQUIRES(stack_mutex);
-  void set_local_ip(const IpAddress& ip) UP_REQUIRES(stack_mutex);
+  // Another local address, with its claim. Port 0: nothing more comes, what is queued stays.
+  // EADDRINUSE: another process's stack has it, and all is as before.
+  Result<void> rebind(const SocketAddress& local) UP_REQUIRES(stack_mutex);
+  bool is_bound() const { return local_.port != 0; }
   const SocketAddress& local() const { return local_; }
   const SocketAddress& remote() const { return remote_; }
 

@@ -17,7 +17,7 @@
 namespace underpass {
 
 constexpr uint64_t kControlMagic = 0x7373617072646e75;  // "undrpass"
-constexpr uint32_t kControlVersion = 1;
+constexpr uint32_t kControlVersion = 2;
 
 enum class NeighbourState : uint32_t {
   kEmpty = 0,   // never asked for, or deleted by the kernel

@@ -30,40 +30,63 @@ up_flow_key key_of(const Flow& flow) {
   return key;
 }
 
+// An entry without its count of flows.
+uint64_t claim_of(uint32_t slot, const IpAddress& ip) {
+  uint32_t address = 0;
+  if (!ip.is_any()) std::memcpy(&address, &ip.bytes[12], sizeof address);
+  return uint64_t{address} << UP_PORT_ADDRESS_SHIFT | (slot + 1);
+}
+
 }  // namespace
 
 PortTable::PortTable(up_port_entry* entries, int flow_map_fd, uint32_t slot)
     : entries_(entries), flow_map_fd_(flow_map_fd), slot_(slot) {}
 
-Result<void> PortTable::claim(uint8_t protocol, uint16_t port) {
-  uint32_t* entry = &entries_[index_of(protocol, port)].value;
-  uint32_t seen = __atomic_load_n(entry, __ATOMIC_RELAXED);
+Result<void> PortTable::claim(uint8_t protocol, const SocketAddress& local) {
+  auto* entry = &entries_[index_of(protocol, local.port)].value;
+  const uint64_t wanted = claim_of(slot_, local.ip);
+  auto seen = __atomic_load_n(entry, __ATOMIC_RELAXED);
   for (;;) {
-    const uint32_t owner = seen & UP_PORT_SLOT_MASK;
-    if (owner != 0 && owner != slot_ + 1) return Error{EADDRINUSE};
-    if (__atomic_compare_exchange_n(entry, &seen, (seen & ~UP_PORT_SLOT_MASK) | (slot_ + 1), false,
+    const uint64_t held = seen & ~UP_PORT_FLOWS_MASK;
+    if (held == wanted) return {};
+    if ((held & UP_PORT_SLOT_MASK) != 0) {
+      const bool others = (held & UP_PORT_SLOT_MASK) != (wanted & UP_PORT_SLOT_MASK);
+      const bool same = held >> UP_PORT_ADDRESS_SHIFT == wanted >> UP_PORT_ADDRESS_SHIFT;
+      return Error{others && (same || local.ip.is_any()) ? EADDRINUSE : EEXIST};
+    }
+    if (__atomic_compare_exchange_n(entry, &seen, (seen & UP_PORT_FLOWS_MASK) | wanted, false,
                                     __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
       return {};
     }
   }
 }
 
-void PortTable::release(uint8_t protocol, uint16_t port) {
-  uint32_t* entry = &entries_[index_of(protocol, port)].value;
-  uint32_t seen = __atomic_load_n(entry, __ATOMIC_RELAXED);
-  while ((seen & UP_PORT_SLOT_MASK) == slot_ + 1) {
-    if (__atomic_compare_exchange_n(entry, &seen, seen & ~UP_PORT_SLOT_MASK, false,
+// Puts `claim` where our claim of `held` is.
+void PortTable::replace(uint8_t protocol, const SocketAddress& held, uint64_t claim) {
+  auto* entry = &entries_[index_of(protocol, held.port)].value;
+  const uint64_t ours = claim_of(slot_, held.ip);
+  auto seen = __atomic_load_n(entry, __ATOMIC_RELAXED);
+  while ((seen & ~UP_PORT_FLOWS_MASK) == ours) {
+    if (__atomic_compare_exchange_n(entry, &seen, (seen & UP_PORT_FLOWS_MASK) | claim, false,
                                     __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
       return;
     }
   }
 }
 
+void PortTable::move(uint8_t protocol, const SocketAddress& held, const IpAddress& to) {
+  replace(protocol, held, claim_of(slot_, to));
+}
+
+void PortTable::release(uint8_t protocol, const SocketAddress& local) {
+  replace(protocol, local, 0);
+}
+
 // The mark first: a client that is killed half-way leaves a mark too many, which costs a look-up;
 // never one too few, which would hide the flow.
 Result<void> PortTable::add_flow(const Flow& flow) {
   const up_flow_key key = key_of(flow);
-  uint32_t* entry = &entries_[index_of(flow.protocol, flow.local.port)].value;
+  auto* entry = &entries_[index_of(flow.protocol, flow.local.port)].value;
   bpf_attr attributes{};
   attributes.map_fd = static_cast<uint32_t>(flow_map_fd_);
   attributes.key = reinterpret_cast<uint64_t>(&key);

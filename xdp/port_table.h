@@ -25,18 +25,23 @@ class PortTable {
   PortTable() = default;
   PortTable(up_port_entry* entries, int flow_map_fd, uint32_t slot);
 
-  // From now on every frame to this port of one of the interface's addresses is ours.
-  // EADDRINUSE: another client has the port.
-  Result<void> claim(uint8_t protocol, uint16_t port);
+  // From now on every frame to this port of this address is ours; of all the interface's addresses
+  // if it is the wildcard. The port's entry has room for one claim: EEXIST says that it holds
+  // another address's, EADDRINUSE that another client has what is asked for.
+  Result<void> claim(uint8_t protocol, const SocketAddress& local);
+  // Our claim of `held` is one of another address from now on, or of all.
+  void move(uint8_t protocol, const SocketAddress& held, const IpAddress& to);
   // The port's frames go to the kernel again, but flows added with add_flow() stay ours.
-  void release(uint8_t protocol, uint16_t port);
-  // Only this flow of the port is ours (and the port itself too, if claimed): for connections that
-  // outlive their listener, for a port bound on one of several addresses. E2BIG: the flow table is
-  // full.
+  void release(uint8_t protocol, const SocketAddress& local);
+  // This flow of the port is ours, whoever has the port: for connections that outlive their
+  // listener, for a port that the entry holds on another address. E2BIG: the flow table is full.
+  // EEXIST: it is there.
   Result<void> add_flow(const Flow& flow);
   void remove_flow(const Flow& flow);
 
  private:
+  void replace(uint8_t protocol, const SocketAddress& held, uint64_t claim);
+
   up_port_entry* entries_ = nullptr;
   int flow_map_fd_ = -1;
   uint32_t slot_ = 0;

@@ -69,9 +69,9 @@ static __always_inline int find_slot(struct up_flow_key* flow) {
   __u32 index = UP_PORT_INDEX(protocol, bpf_ntohs(flow->local_port));
   struct up_port_entry* entry = bpf_map_lookup_elem(&up_ports, &index);
   if (!entry) return -1;
-  __u32 value = *(volatile __u32*)&entry->value; /* once: clients store it at any time */
+  __u64 value = *(volatile __u64*)&entry->value; /* once: clients store it at any time */
   if (value == 0) return -1;
-  if (value >> UP_PORT_FLOWS_SHIFT) {
+  if (value & UP_PORT_FLOWS_MASK) {
     __u32* slot = bpf_map_lookup_elem(&up_flows, flow);
     if (slot) return (int)*slot;
     __builtin_memset(flow->remote_ip, 0, sizeof(flow->remote_ip));
@@ -79,6 +79,10 @@ static __always_inline int find_slot(struct up_flow_key* flow) {
     slot = bpf_map_lookup_elem(&up_flows, flow);
     if (slot) return (int)*slot;
   }
+  __u32 address = value >> UP_PORT_ADDRESS_SHIFT;
+  __u32 local;
+  __builtin_memcpy(&local, &flow->local_ip[12], sizeof(local));
+  if (address != 0 && address != local) return -1;
   return (int)(value & UP_PORT_SLOT_MASK) - 1;
 }
 

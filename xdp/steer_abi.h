@@ -11,16 +11,19 @@
 #define UP_PORT_UDP 1
 #define UP_PORT_ENTRIES (2 * 65536)
 #define UP_PORT_INDEX(protocol_index, port) ((__u32)(protocol_index)*65536U + (__u32)(port))
-/* The kernel lays out a mapped array in steps of 8 bytes, whatever the value's size. */
+/* Written as a whole (compare and swap), read as a whole. */
 struct up_port_entry {
-  __u32 value;
-  __u32 unused;
+  __u64 value;
 };
-/* Low half: slot + 1, or 0 for the kernel. */
-#define UP_PORT_SLOT_MASK 0xffffU
-/* Flows of this port are looked up in the flow map first. The bits above the slot count them. */
+/* Lowest 16 bits: slot + 1, or 0 for the kernel. */
+#define UP_PORT_SLOT_MASK ((__u64)0xffff)
+/* Flows of this port are looked up in the flow map first. The next 16 bits count them. */
 #define UP_PORT_FLOWS_SHIFT 16
-#define UP_PORT_FLOWS_ONE (1U << UP_PORT_FLOWS_SHIFT)
+#define UP_PORT_FLOWS_ONE ((__u64)1 << UP_PORT_FLOWS_SHIFT)
+#define UP_PORT_FLOWS_MASK ((__u64)0xffff << UP_PORT_FLOWS_SHIFT)
+/* Upper half: the local address that the slot has the port on, by its last 4 bytes, or 0 for all of
+ * the interface. (Two IPv6 addresses that end alike are one to it.) */
+#define UP_PORT_ADDRESS_SHIFT 32
 
 /* Addresses are 16 bytes, IPv4 in its v4-mapped form; ports are in network byte order. A remote
  * address and port of all zeros mean "any". */

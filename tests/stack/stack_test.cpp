@@ -39,29 +39,6 @@ TestSuite(stack);
 
 // ---- ports
 
-Test(stack, a_port_is_claimed_with_its_first_user_and_released_with_its_last) {
-  Network network;
-  Stack& stack = network.a.stack();
-  cr_expect(stack.hold_port(IPPROTO_TCP, 5000).ok());
-  cr_expect(stack.hold_port(IPPROTO_TCP, 5000).ok());
-  cr_expect_eq(network.a.port_owner(IPPROTO_TCP, 5000), 1);
-  cr_expect_eq(network.a.port_owner(IPPROTO_UDP, 5000), 0);
-  stack.drop_port(IPPROTO_TCP, 5000);
-  cr_expect_eq(network.a.port_owner(IPPROTO_TCP, 5000), 1);
-  stack.drop_port(IPPROTO_TCP, 5000);
-  cr_expect_eq(network.a.port_owner(IPPROTO_TCP, 5000), 0);
-  stack.drop_port(IPPROTO_TCP, 5000);
-  cr_expect_eq(network.a.port_owner(IPPROTO_TCP, 5000), 0);
-}
-
-Test(stack, a_port_of_another_process_is_not_taken) {
-  Network network;
-  network.a.give_port_away(IPPROTO_UDP, 53);
-  cr_expect_eq(network.a.stack().hold_port(IPPROTO_UDP, 53).error(), EADDRINUSE);
-  network.a.stack().drop_port(IPPROTO_UDP, 53);
-  cr_expect_neq(network.a.port_owner(IPPROTO_UDP, 53), 0);
-}
-
 Test(stack, the_port_of_a_closed_listener_stays_while_a_flow_cannot_be_steered_alone) {
   Network network;
   Connection connection = establish(network);

@@ -46,9 +46,9 @@ void SteerFixture::claim(uint8_t protocol, uint16_t port, uint32_t slot) {
   set_entry(protocol, port, slot + 1);
 }
 
-void SteerFixture::set_entry(uint8_t protocol, uint16_t port, uint32_t value) {
+void SteerFixture::set_entry(uint8_t protocol, uint16_t port, uint64_t value) {
   const uint32_t index = UP_PORT_INDEX(protocol == IPPROTO_UDP ? UP_PORT_UDP : UP_PORT_TCP, port);
-  const up_port_entry entry{value, 0};
+  const up_port_entry entry{value};
   cr_assert_eq(bpf_map_update_elem(bpf_map__fd(program_->maps.up_ports), &index, &entry, BPF_ANY),
                0);
 }

@@ -30,6 +30,8 @@ constexpr uint16_t kFlowOnly = 7002;    // one flow of slot 3
 constexpr uint16_t kFlowBeside = 7003;  // slot 1, but one flow is slot 3's
 constexpr uint16_t kOneAddress = 7004;  // slot 1, but on kOurSecond slot 3's
 constexpr uint16_t kFlowOfDead = 7005;  // one flow of slot 2
+constexpr uint16_t kAtFirst = 7006;     // slot 1, on kOurs
+constexpr uint16_t kShared = 7007;      // slot 1 on kOurs, slot 2 on kOurSecond
 constexpr uint16_t kFlowPeer = 40000;
 
 struct FrameSpec {
@@ -122,6 +124,19 @@ const Case kCases[] = {
      {.to = kOurSecond, .to_port = kOneAddress},
      XDP_REDIRECT,
      UP_STEER_tcp_frames},
+    {"a port claimed on this address", {.to_port = kAtFirst}, XDP_REDIRECT, UP_STEER_tcp_frames},
+    {"a port claimed on another address",
+     {.to = kOurSecond, .to_port = kAtFirst},
+     XDP_PASS,
+     UP_STEER_pass_port},
+    {"a port of two slots, the first's address",
+     {.to_port = kShared},
+     XDP_REDIRECT,
+     UP_STEER_tcp_frames},
+    {"a port of two slots, the second's address",
+     {.to = kOurSecond, .to_port = kShared},
+     XDP_PASS,
+     UP_STEER_pass_no_socket},
     {"a flow whose rings are gone",
      {.from_port = kFlowPeer, .to_port = kFlowOfDead},
      XDP_PASS,
@@ -180,6 +195,10 @@ void fill_tables(SteerFixture& steer) {
   steer.add_flow(flow_key(kOurs, kFlowBeside, kPeer, kFlowPeer), 3);
   steer.set_entry(IPPROTO_TCP, kOneAddress, UP_PORT_FLOWS_ONE);
   steer.add_flow(flow_key(kOurSecond, kOneAddress, nullptr, 0), 3);
+  const uint64_t at_first = uint64_t{v4(kOurs)} << UP_PORT_ADDRESS_SHIFT;
+  steer.set_entry(IPPROTO_TCP, kAtFirst, at_first | 2);
+  steer.set_entry(IPPROTO_TCP, kShared, at_first | UP_PORT_FLOWS_ONE | 2);
+  steer.add_flow(flow_key(kOurSecond, kShared, nullptr, 0), 2);
   steer.set_entry(IPPROTO_TCP, kFlowOfDead, UP_PORT_FLOWS_ONE);
   steer.add_flow(flow_key(kOurs, kFlowOfDead, kPeer, kFlowPeer), 2);
 }

@@ -71,7 +71,13 @@ SimulatedHost::SimulatedHost(SimulatedPort& port, const char* address, const Mac
 
 uint32_t SimulatedHost::port_owner(uint8_t protocol, uint16_t port) const {
   const unsigned table = protocol == IPPROTO_UDP ? UP_PORT_UDP : UP_PORT_TCP;
-  return entries_[UP_PORT_INDEX(table, port)].value & UP_PORT_SLOT_MASK;
+  return static_cast<uint32_t>(entries_[UP_PORT_INDEX(table, port)].value & UP_PORT_SLOT_MASK);
+}
+
+IpAddress SimulatedHost::port_claim(uint8_t protocol, uint16_t port) const {
+  const unsigned table = protocol == IPPROTO_UDP ? UP_PORT_UDP : UP_PORT_TCP;
+  const uint64_t entry = entries_[UP_PORT_INDEX(table, port)].value;
+  return IpAddress::from_v4(static_cast<uint32_t>(entry >> UP_PORT_ADDRESS_SHIFT));
 }
 
 void SimulatedHost::give_port_away(uint8_t protocol, uint16_t port) {

@@ -70,6 +70,8 @@ class SimulatedHost {
   ClientSlot& slot() { return *slot_; }
   // Who has the port in the port table: 0 nobody, 1 this host's stack.
   uint32_t port_owner(uint8_t protocol, uint16_t port) const;
+  // The local address of that claim.
+  IpAddress port_claim(uint8_t protocol, uint16_t port) const;
   // Another process's stack takes it.
   void give_port_away(uint8_t protocol, uint16_t port);
 

@@ -14,32 +14,38 @@ namespace {
 struct Table {
   std::vector<up_port_entry> entries = std::vector<up_port_entry>(UP_PORT_ENTRIES);
   PortTable of(uint32_t slot) { return PortTable(entries.data(), -1, slot); }
-  uint32_t tcp(uint16_t port) { return entries[UP_PORT_INDEX(UP_PORT_TCP, port)].value; }
-  uint32_t udp(uint16_t port) { return entries[UP_PORT_INDEX(UP_PORT_UDP, port)].value; }
+  uint64_t tcp(uint16_t port) { return entries[UP_PORT_INDEX(UP_PORT_TCP, port)].value; }
+  uint64_t udp(uint16_t port) { return entries[UP_PORT_INDEX(UP_PORT_UDP, port)].value; }
 };
+
+SocketAddress any(uint16_t port) { return {IpAddress::any(AF_INET), port, 0}; }
+SocketAddress on(uint32_t v4, uint16_t port) { return {IpAddress::from_v4(v4), port, 0}; }
+uint64_t entry_of(uint32_t v4, uint64_t rest) {
+  return uint64_t{v4} << UP_PORT_ADDRESS_SHIFT | rest;
+}
 
 }  // namespace
 
 Test(port_table, claimed_port_carries_the_slot) {
   Table table;
   PortTable ports = table.of(4);
-  cr_assert(ports.claim(IPPROTO_TCP, 80));
+  cr_assert(ports.claim(IPPROTO_TCP, any(80)));
   cr_assert_eq(table.tcp(80), 5);
   cr_assert_eq(table.udp(80), 0);
-  cr_assert(ports.claim(IPPROTO_UDP, 65535));
+  cr_assert(ports.claim(IPPROTO_UDP, any(65535)));
   cr_assert_eq(table.udp(65535), 5);
 }
 
 Test(port_table, port_of_another_client_is_in_use) {
   Table table;
   PortTable mine = table.of(0), other = table.of(1);
-  cr_assert(mine.claim(IPPROTO_TCP, 80));
-  cr_assert_eq(other.claim(IPPROTO_TCP, 80).error(), EADDRINUSE);
-  cr_assert(mine.claim(IPPROTO_TCP, 80), "claiming one's own again");
-  other.release(IPPROTO_TCP, 80);
+  cr_assert(mine.claim(IPPROTO_TCP, any(80)));
+  cr_assert_eq(other.claim(IPPROTO_TCP, any(80)).error(), EADDRINUSE);
+  cr_assert(mine.claim(IPPROTO_TCP, any(80)), "claiming one's own again");
+  other.release(IPPROTO_TCP, any(80));
   cr_assert_eq(table.tcp(80), 1);
-  mine.release(IPPROTO_TCP, 80);
-  cr_assert(other.claim(IPPROTO_TCP, 80));
+  mine.release(IPPROTO_TCP, any(80));
+  cr_assert(other.claim(IPPROTO_TCP, any(80)));
   cr_assert_eq(table.tcp(80), 2);
 }
 
@@ -47,10 +53,41 @@ Test(port_table, count_of_flows_survives_claim_and_release) {
   Table table;
   PortTable ports = table.of(2);
   table.entries[UP_PORT_INDEX(UP_PORT_TCP, 80)].value = 3 * UP_PORT_FLOWS_ONE;
-  cr_assert(ports.claim(IPPROTO_TCP, 80));
+  cr_assert(ports.claim(IPPROTO_TCP, any(80)));
   cr_assert_eq(table.tcp(80), 3 * UP_PORT_FLOWS_ONE + 3);
-  ports.release(IPPROTO_TCP, 80);
+  ports.release(IPPROTO_TCP, any(80));
   cr_assert_eq(table.tcp(80), 3 * UP_PORT_FLOWS_ONE);
+}
+
+Test(port_table, claim_of_one_address_carries_it) {
+  Table table;
+  PortTable mine = table.of(0), other = table.of(1);
+  cr_assert(mine.claim(IPPROTO_TCP, on(7, 80)));
+  cr_assert_eq(table.tcp(80), entry_of(7, 1));
+  cr_assert(mine.claim(IPPROTO_TCP, on(7, 80)), "claiming one's own again");
+  cr_assert_eq(mine.claim(IPPROTO_TCP, on(8, 80)).error(), EEXIST);
+  cr_assert_eq(mine.claim(IPPROTO_TCP, any(80)).error(), EEXIST);
+  cr_assert_eq(other.claim(IPPROTO_TCP, on(8, 80)).error(), EEXIST);
+  cr_assert_eq(other.claim(IPPROTO_TCP, on(7, 80)).error(), EADDRINUSE);
+  cr_assert_eq(other.claim(IPPROTO_TCP, any(80)).error(), EADDRINUSE);
+  for (const SocketAddress& not_held : {any(80), on(8, 80)}) mine.release(IPPROTO_TCP, not_held);
+  cr_assert_eq(table.tcp(80), entry_of(7, 1));
+  mine.release(IPPROTO_TCP, on(7, 80));
+  cr_assert_eq(table.tcp(80), 0);
+}
+
+Test(port_table, claim_moves_to_all_addresses) {
+  Table table;
+  PortTable ports = table.of(2);
+  table.entries[UP_PORT_INDEX(UP_PORT_TCP, 80)].value = 3 * UP_PORT_FLOWS_ONE;
+  cr_assert(ports.claim(IPPROTO_TCP, on(7, 80)));
+  cr_assert_eq(table.tcp(80), entry_of(7, 3 * UP_PORT_FLOWS_ONE + 3));
+  ports.move(IPPROTO_TCP, on(7, 80), IpAddress::any(AF_INET));
+  cr_assert_eq(table.tcp(80), 3 * UP_PORT_FLOWS_ONE + 3);
+  ports.move(IPPROTO_TCP, on(7, 80), IpAddress::from_v4(8));
+  cr_assert_eq(table.tcp(80), 3 * UP_PORT_FLOWS_ONE + 3, "it is not held there any more");
+  ports.move(IPPROTO_TCP, any(80), IpAddress::from_v4(8));
+  cr_assert_eq(table.tcp(80), entry_of(8, 3 * UP_PORT_FLOWS_ONE + 3));
 }
 
 Test(port_table, flow_that_cannot_be_added_leaves_no_mark) {

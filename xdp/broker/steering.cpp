@@ -234,10 +234,10 @@ void Steering::forget_slot(uint32_t slot) {
     bpf_map_delete_elem(map_fd(program_->maps.up_xsks), &index);
   }
   for (uint32_t i = 0; i < UP_PORT_ENTRIES; ++i) {
-    uint32_t* const entry = &ports_[i].value;
-    uint32_t seen = __atomic_load_n(entry, __ATOMIC_RELAXED);
+    auto* const entry = &ports_[i].value;
+    auto seen = __atomic_load_n(entry, __ATOMIC_RELAXED);
     while ((seen & UP_PORT_SLOT_MASK) == slot + 1 &&
-           !__atomic_compare_exchange_n(entry, &seen, seen & ~UP_PORT_SLOT_MASK, false,
+           !__atomic_compare_exchange_n(entry, &seen, seen & UP_PORT_FLOWS_MASK, false,
                                         __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
     }
   }
@@ -264,7 +264,7 @@ void Steering::forget_flows(uint32_t slot) {
   for (uint32_t i = 0; i < count; ++i) {
     if (slots[i] != slot || bpf_map_delete_elem(map, &keys[i]) != 0) continue;
     const uint32_t protocol = keys[i].protocol == IPPROTO_UDP ? UP_PORT_UDP : UP_PORT_TCP;
-    uint32_t* const entry = &ports_[UP_PORT_INDEX(protocol, ntohs(keys[i].local_port))].value;
+    auto* const entry = &ports_[UP_PORT_INDEX(protocol, ntohs(keys[i].local_port))].value;
     __atomic_fetch_sub(entry, UP_PORT_FLOWS_ONE, __ATOMIC_ACQ_REL);
   }
 }

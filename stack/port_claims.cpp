@@ -1,0 +1,121 @@
+// port_claims.cpp - the entry of the port table where it is free, else a flow
+#include "stack/port_claims.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+namespace underpass {
+
+namespace {
+
+Flow from_anybody(uint8_t protocol, const SocketAddress& local) {
+  return {protocol, local, {IpAddress::any(local.ip.family()), 0, 0}};
+}
+
+}  // namespace
+
+const PortClaims::Use* PortClaims::find(uint8_t protocol, const SocketAddress& local) const {
+  const auto it = uses_.find(key_of(protocol, local.port));
+  if (it == uses_.end()) return nullptr;
+  const auto use = std::find_if(it->second.begin(), it->second.end(),
+                                [&](const Use& one) { return one.ip == local.ip; });
+  return use == it->second.end() ? nullptr : &*use;
+}
+
+PortClaims::Use* PortClaims::find(uint8_t protocol, const SocketAddress& local) {
+  return const_cast<Use*>(static_cast<const PortClaims*>(this)->find(protocol, local));
+}
+
+Result<void> PortClaims::hold(uint8_t protocol, const SocketAddress& local) {
+  Use* const use = find(protocol, local);
+  if (use != nullptr && use->place != Place::kNowhere) {
+    ++use->users;
+    return {};
+  }
+  auto place = claim(protocol, local);
+  if (!place) return Error{place.error()};
+  if (use != nullptr) {
+    use->place = *place;
+    ++use->users;
+  } else {
+    uses_[key_of(protocol, local.port)].push_back({local.ip, 1, *place});
+  }
+  return {};
+}
+
+Result<PortClaims::Place> PortClaims::claim(uint8_t protocol, const SocketAddress& local) {
+  auto claimed = table_.claim(protocol, local);
+  if (claimed) return Place::kEntry;
+  if (claimed.error() != EEXIST) return Error{claimed.error()};
+  Use* const ours = in_entry(protocol, local.port);
+  if (ours != nullptr && ours->ip.is_any()) return Place::kCovered;
+  if (ours != nullptr && local.ip.is_any()) {
+    table_.move(protocol, {ours->ip, local.port, 0}, local.ip);
+    ours->place = Place::kCovered;
+    return Place::kEntry;
+  }
+  // Full, or another process has it already: the kernel serves what cannot be steered.
+  if (local.ip.is_any() || !table_.add_flow(from_anybody(protocol, local))) {
+    return Error{EADDRINUSE};
+  }
+  return Place::kFlow;
+}
+
+PortClaims::Use* PortClaims::in_entry(uint8_t protocol, uint16_t port) {
+  const auto it = uses_.find(key_of(protocol, port));
+  if (it == uses_.end()) return nullptr;
+  const auto use = std::find_if(it->second.begin(), it->second.end(),
+                                [](const Use& one) { return one.place == Place::kEntry; });
+  return use == it->second.end() ? nullptr : &*use;
+}
+
+void PortClaims::release(uint8_t protocol, uint16_t port, Use& use) {
+  const SocketAddress local{use.ip, port, 0};
+  const Place place = std::exchange(use.place, Place::kNowhere);
+  if (place == Place::kFlow) table_.remove_flow(from_anybody(protocol, local));
+  if (place != Place::kEntry) return;
+  // Those that a claim of all addresses has covered stand for themselves now.
+  bool handed_on = false;
+  for (Use& other : uses_[key_of(protocol, port)]) {
+    if (other.place != Place::kCovered) continue;
+    if (!handed_on) {
+      table_.move(protocol, local, other.ip);
+      other.place = Place::kEntry;
+      handed_on = true;
+    } else {
+      const bool added = table_.add_flow(from_anybody(protocol, {other.ip, port, 0})).ok();
+      other.place = added ? Place::kFlow : Place::kNowhere;
+    }
+  }
+  if (!handed_on) table_.release(protocol, local);
+}
+
+void PortClaims::drop(uint8_t protocol, const SocketAddress& local) {
+  Use* const use = find(protocol, local);
+  if (use == nullptr || --use->users != 0) return;
+  release(protocol, local.port, *use);
+  const auto it = uses_.find(key_of(protocol, local.port));
+  it->second.erase(it->second.begin() + (use - it->second.data()));
+  if (it->second.empty()) uses_.erase(it);
+}
+
+void PortClaims::release(uint8_t protocol, const SocketAddress& local) {
+  Use* const use = find(protocol, local);
+  if (use != nullptr) release(protocol, local.port, *use);
+}
+
+bool PortClaims::is_claimed(uint8_t protocol, const SocketAddress& local) const {
+  const Use* const use = find(protocol, local);
+  return use != nullptr && use->place != Place::kNowhere;
+}
+
+bool PortClaims::only_elsewhere(uint8_t protocol, const SocketAddress& local) const {
+  const auto it = uses_.find(key_of(protocol, local.port));
+  if (it == uses_.end()) return false;
+  return std::none_of(it->second.begin(), it->second.end(), [&](const Use& one) {
+    return one.ip.is_any() || one.ip == local.ip;
+  });
+}
+
+}  // namespace underpass
