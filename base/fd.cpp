@@ -24,6 +24,19 @@ std::atomic<uint64_t> private_fds[kMaxFd / kBits];
 
 uint64_t bit_of(int fd) { return uint64_t{1} << (fd % kBits); }
 
+struct PrivateRange {
+  int first;
+  int count;
+};
+
+PrivateRange private_range() {
+  rlimit limit{};
+  if (sys::call(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, sys::arg(&limit)) < 0) return {0, 0};
+  const rlim_t top = std::min<rlim_t>(limit.rlim_cur, kMaxFd);
+  const rlim_t count = top > kFdSetSize + kPrivateFds ? kPrivateFds : top / 4;
+  return {static_cast<int>(top - count), static_cast<int>(count)};
+}
+
 }  // namespace
 
 bool is_private_fd(int fd) {
@@ -73,13 +86,9 @@ void close_private_fds(int kept) {
   }
 }
 
-int first_private_fd() {
-  rlimit limit{};
-  if (sys::call(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, sys::arg(&limit)) < 0) return 0;
-  const rlim_t top = std::min<rlim_t>(limit.rlim_cur, rlim_t{1} << 20);
-  if (top > kFdSetSize + kPrivateFds) return static_cast<int>(top - kPrivateFds);
-  return static_cast<int>(top - top / 4);
-}
+int first_private_fd() { return private_range().first; }
+
+size_t private_fd_room() { return static_cast<size_t>(private_range().count); }
 
 Fd private_duplicate(int fd) {
   const int copy = sys::fcntl(fd, F_DUPFD_CLOEXEC, first_private_fd());

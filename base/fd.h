@@ -55,5 +55,7 @@ Fd move_out_of_the_way(Fd fd);
 Fd private_duplicate(int fd);
 // The lowest number that move_out_of_the_way uses, from RLIMIT_NOFILE.
 int first_private_fd();
+// How many numbers there are from there on.
+size_t private_fd_room();
 
 }  // namespace underpass

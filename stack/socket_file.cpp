@@ -541,7 +541,7 @@ void SocketFile::close_now(int fd, bool may_linger) {
     // An accepted connection has no port of its own in the kernel; a connected one keeps its until
     // the end.
     Fd keep;
-    if (!accepted_ && !stream_->gone()) keep = private_duplicate(fd);
+    if (!accepted_ && !stream_->gone()) keep = stack.keep_kernel_socket(fd);
     TcpEndpoint* stream = std::exchange(stream_, nullptr);
     stream->disown(std::move(keep));
     stack.flush();

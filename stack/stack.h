@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/address.h"
+#include "base/fd.h"
 #include "base/result.h"
 #include "stack/clock.h"
 #include "stack/demux.h"
@@ -84,6 +85,13 @@ class Stack {
   // The listener at `local` goes but connections of its stay: from now on each is steered by its own
   // flow, and the port may be another program's.
   void isolate_connections(const SocketAddress& local) UP_REQUIRES(stack_mutex);
+
+  // A number for the kernel socket `fd` of a connection that is being closed, so that its port stays
+  // ours. Where numbers are short, the oldest that is in TIME_WAIT is forgotten, as Linux does beyond
+  // tcp_max_tw_buckets. Invalid: there is none.
+  Fd keep_kernel_socket(int fd) UP_REQUIRES(stack_mutex);
+  // A connection has one.
+  void count_kept_socket() { ++kept_sockets_; }
 
   // At exit: every connection is closed, as if the program had done it. Their owners stay, since
   // other threads may be using them.
@@ -160,6 +168,7 @@ class Stack {
   uint64_t due_tick(const TcpEndpoint& endpoint) const UP_REQUIRES(stack_mutex);
   uint64_t idle_ns(const tcp_pcb& pcb) const;
   uint64_t idle_for_tick(const tcp_pcb& pcb, uint64_t limit_ns) const;
+  bool forget_kept_time_wait() UP_REQUIRES(stack_mutex);
   void expire_time_wait() UP_REQUIRES(stack_mutex);
   void check_keepalives() UP_REQUIRES(stack_mutex);
   uint64_t keepalive(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
@@ -197,6 +206,7 @@ class Stack {
   std::vector<TimeWait> time_wait_;
   size_t time_wait_first_ = 0;
   size_t time_wait_count_ = 0;
+  size_t kept_sockets_ = 0;  // of connections that their owner has closed
   uint64_t neighbours_seen_ = 0;
   std::unique_ptr<Aggregate> aggregate_;
   // Frames that pbufs stand over, and those whose pbuf is gone.

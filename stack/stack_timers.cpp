@@ -370,6 +370,26 @@ void Stack::enter_time_wait(TcpEndpoint& endpoint) {
   due_at(time_wait_[time_wait_first_].expires_ns);
 }
 
+Fd Stack::keep_kernel_socket(int fd) {
+  // Some numbers are for what else there is: event descriptors, and sockets closed during a call.
+  const size_t room = private_fd_room() / 4 * 3;
+  if (kept_sockets_ >= room) forget_kept_time_wait();
+  Fd kept = private_duplicate(fd);
+  while (!kept && forget_kept_time_wait()) kept = private_duplicate(fd);
+  return kept;
+}
+
+bool Stack::forget_kept_time_wait() {
+  for (size_t i = time_wait_first_; i < time_wait_.size(); ++i) {
+    TcpEndpoint* const endpoint = time_wait_[i].endpoint;
+    if (endpoint == nullptr || !endpoint->kernel_socket_) continue;
+    endpoint->abort();
+    settle(*endpoint);
+    return true;
+  }
+  return false;
+}
+
 void Stack::expire_time_wait() {
   while (time_wait_first_ < time_wait_.size()) {
     const TimeWait& first = time_wait_[time_wait_first_];
@@ -415,7 +435,10 @@ void Stack::let_go(TcpEndpoint& endpoint) {
     port_table_.remove_flow({IPPROTO_TCP, endpoint.flow_.local, endpoint.flow_.remote});
     endpoint.exact_flow_ = false;
   }
-  endpoint.kernel_socket_.reset();
+  if (endpoint.kernel_socket_) {
+    endpoint.kernel_socket_.reset();
+    --kept_sockets_;
+  }
   if (!endpoint.disowned_) return;
   records_.give_back(endpoint.record_);
   delete &endpoint;

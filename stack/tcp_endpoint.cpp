@@ -595,6 +595,12 @@ void TcpEndpoint::drop_unread() {
   rx_offset_ = 0;
 }
 
+void TcpEndpoint::keep(Fd kernel_socket) {
+  if (!kernel_socket) return;
+  kernel_socket_ = std::move(kernel_socket);
+  stack_.count_kept_socket();
+}
+
 void TcpEndpoint::disown(Fd kernel_socket) {
   owner_ = nullptr;
   listener_ = nullptr;
@@ -609,7 +615,7 @@ void TcpEndpoint::close(Fd kernel_socket) {
     // tcp_close() in net/ipv4/tcp.c: a FIN would say that all was read.
     abort();
   } else if (!finished) {
-    kernel_socket_ = std::move(kernel_socket);
+    keep(std::move(kernel_socket));
     stack_.enter();
     PcbWindow window(pcb_);
     send_held();
@@ -619,7 +625,7 @@ void TcpEndpoint::close(Fd kernel_socket) {
     tcp_close(pcb_);
     if (PcbWindow::survivor() == nullptr) pcb_ = nullptr;
   } else if (pcb_ != nullptr) {
-    kernel_socket_ = std::move(kernel_socket);
+    keep(std::move(kernel_socket));
   }
   drop_unread();
   stack_.settle(*this);

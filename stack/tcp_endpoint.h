@@ -127,6 +127,7 @@ class TcpEndpoint {
   void event(Readiness events) UP_REQUIRES(stack_mutex);
   void publish() UP_REQUIRES(stack_mutex);
   void drop_unread() UP_REQUIRES(stack_mutex);
+  void keep(Fd kernel_socket) UP_REQUIRES(stack_mutex);
   size_t copy_out(std::span<const iovec> data, size_t skip_bytes, bool consume, bool discard)
       UP_REQUIRES(stack_mutex);
   size_t send_space() const UP_REQUIRES(stack_mutex);

@@ -1,5 +1,7 @@
 // tcp_close_test.cpp - the ways a connection ends: FIN, reset, silence
 #include <criterion/criterion.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
 
 #include <cerrno>
 
@@ -99,6 +101,31 @@ Test(tcp_close, time_wait_lasts_60_seconds_and_holds_the_port) {
   peer.wait(2 * kSecond);
   cr_expect_eq(peer.host.stack().tcp().size(), 0);
   cr_expect_eq(peer.host.port_owner(IPPROTO_TCP, peer.host_port), 0);
+}
+
+Test(tcp_close, the_oldest_time_wait_goes_where_descriptors_are_short) {
+  const rlimit limit{64, 64};
+  cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+  constexpr size_t kKept = 64 / 4 / 4 * 3;
+  Network network;
+  Stack& stack = network.a.stack();
+  const Fd kernel_socket(sys::eventfd(0, 0));
+  std::vector<uint16_t> ports;
+  for (uint16_t i = 0; i < 40; ++i) {
+    Connection connection = establish(network, static_cast<uint16_t>(1000 + i));
+    ports.push_back(connection.client->flow().local.port);
+    Fd kept = stack.keep_kernel_socket(kernel_socket.get());
+    cr_assert(kept.valid());
+    connection.client->disown(std::move(kept));
+    network.run_for(10 * kMs);
+    connection.server->disown(Fd());
+    network.run_for(10 * kMs);
+  }
+  cr_expect_eq(stack.tcp().size(), kKept);
+  cr_expect_eq(network.a.port_owner(IPPROTO_TCP, ports.back()), 1);
+  cr_expect_eq(network.a.port_owner(IPPROTO_TCP, ports.front()), 0);
+  network.run_for(61 * kSecond);
+  cr_expect_eq(stack.tcp().size(), 0);
 }
 
 Test(tcp_close, a_new_syn_ends_time_wait) {
