@@ -100,6 +100,20 @@ void PortClaims::drop(uint8_t protocol, const SocketAddress& local) {
   if (it->second.empty()) uses_.erase(it);
 }
 
+Result<void> PortClaims::move(uint8_t protocol, const SocketAddress& from, const SocketAddress& to) {
+  Use* const use = find(protocol, from);
+  const bool alone = use != nullptr && use->users == 1 && use->place == Place::kEntry &&
+                     uses_[key_of(protocol, from.port)].size() == 1;
+  if (alone && from.port == to.port) {
+    table_.move(protocol, from, to.ip);
+    use->ip = to.ip;
+    return {};
+  }
+  auto held = hold(protocol, to);
+  if (held) drop(protocol, from);
+  return held;
+}
+
 void PortClaims::release(uint8_t protocol, const SocketAddress& local) {
   Use* const use = find(protocol, local);
   if (use != nullptr) release(protocol, local.port, *use);

@@ -21,6 +21,8 @@ class PortClaims {
   // EADDRINUSE: another process's stack has it.
   Result<void> hold(uint8_t protocol, const SocketAddress& local);
   void drop(uint8_t protocol, const SocketAddress& local);
+  // A user of `from` becomes one of `to`. EADDRINUSE: as for hold(), and nothing has changed.
+  Result<void> move(uint8_t protocol, const SocketAddress& from, const SocketAddress& to);
   // The claim goes, its users stay: their frames are steered by their flows. The next user claims
   // anew.
   void release(uint8_t protocol, const SocketAddress& local);

@@ -193,15 +193,21 @@ bool SocketFile::can_bypass(const IpAddress& local) const {
   return local.is_any() || Process::instance().is_interface_address(local);
 }
 
+bool SocketFile::has_port() const {
+  return (datagram_ != nullptr && datagram_->is_bound()) || kernel_name().port != 0;
+}
+
+void SocketFile::leave_to_kernel() {
+  if (datagram_ != nullptr) std::exchange(datagram_, nullptr)->close();
+  place(Placement::kKernel);
+}
+
 Result<void> SocketFile::bind(const sockaddr* address, socklen_t length) {
   auto bound = from_kernel(sys::bind(fd_, address, length));
   if (!bound) return bound;
-  const SocketAddress name = kernel_name();
-  if (!can_bypass(name.ip)) {
-    place(Placement::kKernel);
-  } else if (type_ == SOCK_DGRAM && !open_datagram()) {
-    place(Placement::kKernel);
-  }
+  const bool bypassed =
+      can_bypass(kernel_name().ip) && (type_ != SOCK_DGRAM || open_datagram().ok());
+  if (!bypassed) leave_to_kernel();
   return {};
 }
 
@@ -236,6 +242,7 @@ std::optional<Result<void>> SocketFile::connect(const sockaddr* address, socklen
   auto done = from_kernel(sys::connect(fd_, address, length));
   if (done && is_disconnect(address, length) && datagram_ != nullptr) {
     datagram_->set_remote({IpAddress::any(family_), 0, 0});
+    follow_kernel_name();
   }
   return done;
 }
@@ -330,8 +337,18 @@ Result<void> SocketFile::disconnect_stream() {
   return {};
 }
 
+// connect(2) gives the kernel socket a local address, and dissolving that takes it away again, with
+// the port if it was never bound (__udp_disconnect() in net/ipv4/datagram.c).
+void SocketFile::follow_kernel_name() {
+  auto done = datagram_->rebind(kernel_name());
+  if (!done) {
+    log_write(LogLevel::info, "port %u is another process's: some of it comes over the kernel",
+              datagram_->local().port);
+  }
+}
+
 Result<void> SocketFile::open_datagram() {
-  if (datagram_ != nullptr) return {};
+  if (datagram_ != nullptr && datagram_->is_bound()) return {};
   SocketAddress local = kernel_name();
   if (local.port == 0) {
     auto bound = bind_kernel_to_any_port(IpAddress::any(family_));
@@ -339,6 +356,11 @@ Result<void> SocketFile::open_datagram() {
     local = kernel_name();
   }
   if (!can_bypass(local.ip)) return Error{EADDRNOTAVAIL};
+  // Dissolved, and now it has a port again.
+  if (datagram_ != nullptr) {
+    notify(kPlacementChanged);
+    return datagram_->rebind(local);
+  }
   auto opened = UdpEndpoint::open(the_stack(), local, *this, fd_);
   if (!opened) return Error{opened.error()};
   datagram_ = *opened;
@@ -349,24 +371,19 @@ Result<void> SocketFile::open_datagram() {
 }
 
 Result<void> SocketFile::connect_datagram(const SocketAddress& remote) {
-  const bool opens = datagram_ == nullptr && route_through_interface(remote).has_value();
+  const bool opens = datagram_ != nullptr || route_through_interface(remote).has_value();
   sockaddr_storage storage;
   const socklen_t length = remote.to_sockaddr(family_, storage);
   // The kernel socket is connected too: it filters what comes over the kernel, gets the ICMP
   // errors, and answers getpeername(). Connecting a datagram socket never blocks.
   auto done = from_kernel(sys::connect(fd_, reinterpret_cast<sockaddr*>(&storage), length));
   if (!done) return done;
-  if (datagram_ == nullptr) {
-    if (!opens || !open_datagram()) {
-      place(Placement::kKernel);
-      return {};
-    }
+  if (!opens || !open_datagram()) {
+    leave_to_kernel();
+    return {};
   }
   datagram_->set_remote(remote);
-  if (datagram_->local().ip.is_any()) {
-    auto narrowed = datagram_->rebind(kernel_name());
-    if (!narrowed) return narrowed;
-  }
+  follow_kernel_name();
   return {};
 }
 

@@ -126,6 +126,7 @@ class SocketFile : public OpenFile, private EndpointOwner {
   Deadline send_deadline() const;
 
   SocketAddress kernel_name() const;
+  bool has_port() const UP_REQUIRES(stack_mutex);
   Result<void> bind_kernel_to_any_port(const IpAddress& ip) UP_REQUIRES(stack_mutex);
   bool can_bypass(const IpAddress& local) const UP_REQUIRES(stack_mutex);
   // Nothing: it does not lead over the bypassed interface, or from an address that is not its own.
@@ -135,7 +136,10 @@ class SocketFile : public OpenFile, private EndpointOwner {
       UP_REQUIRES(stack_mutex);
   Result<void> finish_connect() UP_REQUIRES(stack_mutex);
   Result<void> connect_datagram(const SocketAddress& remote) UP_REQUIRES(stack_mutex);
+  // Gives it a port, if it has none.
   Result<void> open_datagram() UP_REQUIRES(stack_mutex);
+  void follow_kernel_name() UP_REQUIRES(stack_mutex);
+  void leave_to_kernel() UP_REQUIRES(stack_mutex);
   // The kernel socket is O_NONBLOCK, whatever the program has set.
   bool hides_nonblocking() const UP_REQUIRES(stack_mutex) {
     return placement_ == Placement::kListener || placement_ == Placement::kInherited;

@@ -252,8 +252,8 @@ Result<size_t> SocketFile::send_datagram(const msghdr& message, int flags) {
   const Destination& destination =
       stack.destinations().look_up(to.ip, std::max(stack.last_drive_ns(), monotonic_ns()));
   if (destination.error != 0 || !destination.route.through_interface) return by_kernel();
-  if (datagram_ == nullptr && !open_datagram()) {
-    place(Placement::kKernel);
+  if (!open_datagram()) {
+    leave_to_kernel();
     return by_kernel();
   }
   if (stack.readable()) stack.drive(monotonic_ns());
@@ -298,8 +298,16 @@ Result<size_t> SocketFile::receive_datagram(msghdr& message, int flags) {
   auto total = total_bytes(message);
   if (!total) return total;
   if ((flags & (MSG_ERRQUEUE | MSG_OOB)) != 0) return receive_datagram_from_kernel(message, flags);
-  if (datagram_ == nullptr && !open_datagram()) {
-    place(Placement::kKernel);
+  const bool queued = datagram_ != nullptr && datagram_->readable();
+  // Nothing comes to a socket without a port, and waiting gives it none: until somebody sends.
+  while (!queued && !has_port()) {
+    auto got = receive_datagram_from_kernel(message, flags);
+    if (got || got.error() != EAGAIN || !may_block) return got;
+    auto waited = wait_beside(EPOLLIN, POLLIN, deadline, false);
+    if (!waited) return Error{waited.error()};
+  }
+  if (placement_ == Placement::kKernel || (!queued && !open_datagram())) {
+    leave_to_kernel();
     const int fd = fd_;
     const bool may_restart = deadline.at_ns == UINT64_MAX;
     return without_the_lock(may_restart, [&] { return sys::recvmsg(fd, &message, flags); });

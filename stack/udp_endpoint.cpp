@@ -45,14 +45,14 @@ void UdpEndpoint::set_remote(const SocketAddress& remote) {
 
 Result<void> UdpEndpoint::rebind(const SocketAddress& local) {
   if (local == local_) return {};
-  if (local.port != 0) {
-    auto held = stack_.ports().hold(IPPROTO_UDP, local);
+  PortClaims& ports = stack_.ports();
+  if (local.port == 0) {
+    ports.drop(IPPROTO_UDP, local_);
+  } else {
+    auto held = is_bound() ? ports.move(IPPROTO_UDP, local_, local) : ports.hold(IPPROTO_UDP, local);
     if (!held) return held;
   }
-  if (is_bound()) {
-    stack_.udp().remove(*this);
-    stack_.ports().drop(IPPROTO_UDP, local_);
-  }
+  if (is_bound()) stack_.udp().remove(*this);
   local_ = local;
   if (is_bound()) stack_.udp().add(*this);
   if (record_ != nullptr) Records::set_local(*record_, local);

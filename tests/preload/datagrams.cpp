@@ -660,6 +660,111 @@ void bind_variants() {
   close(local);
 }
 
+// Not by port 0: connect(2) gives back a port that bind(2) has chosen.
+int bound_to_some_port(sockaddr_in address) {
+  for (uint16_t port = 30000;; ++port) {
+    const int fd = udp();
+    address.sin_port = htons(port);
+    if (bind(fd, plain(address), sizeof address) == 0) {
+      set_timeout(fd, SO_RCVTIMEO, kLimitMs);
+      return fd;
+    }
+    close(fd);
+  }
+}
+
+void dissolve(int fd) {
+  sockaddr_in none{};
+  none.sin_family = AF_UNSPEC;
+  said("connect AF_UNSPEC", connect(fd, plain(none), sizeof none));
+  said_sockname(fd);
+}
+
+// connect(2) with AF_UNSPEC gives back what connect has chosen: the address, and the port if the
+// socket never was bound.
+void dissolved() {
+  note("-- never bound");
+  int fd = connected_udp();
+  const int port = port_of(fd);
+  peer("sendto 0 %d 20", port);
+  await(fd, POLLIN);
+  dissolve(fd);
+  const int other = bound_udp(mine(port));
+  peer("sendto 0 %d 30", port);
+  receive(other);
+  note("-- what had come");
+  receive(fd);
+  said("recv", recv(fd, nullptr, 0, MSG_DONTWAIT));
+  said("send", send(fd, "x", 1, 0));
+  note("-- a new port");
+  sockaddr_in known = theirs(number(peer("udp 1")));
+  said("sendto", sendto(fd, "hello", 5, 0, plain(known), sizeof known));
+  peer_said("recvfrom 1");
+  said_sockname(fd);
+  note("another: %d", port_of(fd) != port);
+  peer("sendto 1 %d 40", port_of(fd));
+  receive(fd);
+  close(other);
+  close(fd);
+  note("-- connected once more");
+  fd = connected_udp(2);
+  dissolve(fd);
+  said("connect", connect(fd, plain(known), sizeof known));
+  said_sockname(fd);
+  ask("echo 1");
+  said("send", send(fd, "hello", 5, 0));
+  answer_said("echo");
+  receive(fd);
+  close(fd);
+  note("-- bound to an address");
+  fd = bound_to_some_port(mine());
+  must("connect", connect(fd, plain(known), sizeof known));
+  dissolve(fd);
+  peer("sendto 0 %d 50", port_of(fd));
+  receive(fd);
+  close(fd);
+}
+
+void dissolved_on_two_addresses() {
+  const int fd = bound_to_some_port(anywhere());
+  sockaddr_in known = theirs(number(peer("udp 0")));
+  peer("udp 1");
+  for (int round = 0; round < 2; ++round) {
+    must("connect", connect(fd, plain(known), sizeof known));
+    said_sockname(fd);
+    peer("sendtosecond 0 %d 10", port_of(fd));
+    peer("sendto 0 %d 20", port_of(fd));
+    receive(fd);
+    dissolve(fd);
+    peer("sendto 1 %d 30", port_of(fd));
+    receive(fd);
+    peer("sendtosecond 1 %d 40", port_of(fd));
+    receive(fd);
+  }
+  close(fd);
+}
+
+// Who waits on a socket without a port hears what comes when it has one.
+void waits_without_a_port() {
+  const int fd = udp();
+  char buffer[16];
+  said("recv", recv(fd, buffer, sizeof buffer, MSG_DONTWAIT));
+  said_sockname(fd);
+  set_timeout(fd, SO_RCVTIMEO, 20);
+  said("recv", recv(fd, buffer, sizeof buffer, 0));
+  said_sockname(fd);
+  set_timeout(fd, SO_RCVTIMEO, 0);
+  ssize_t got = 0;
+  Worker worker([&] { got = recv(fd, buffer, sizeof buffer, 0); });
+  worker.await_blocked();
+  sockaddr_in known = theirs(number(peer("udp 0")));
+  said("sendto", sendto(fd, "hello", 5, 0, plain(known), sizeof known));
+  peer_said("echo 0");
+  worker.join();
+  said_data("recv", got, buffer);
+  close(fd);
+}
+
 // Datagrams to a host that does not answer fill the send buffer: who sends waits, nobody else.
 void full_kernel_buffer() {
   const int port = number(peer("listen 0"));
@@ -720,6 +825,9 @@ constexpr Scenario kScenarios[] = {
     {"small_receive_buffer", Proof::kUdp, small_receive_buffer},
     {"a_burst_in_order", Proof::kUdp, a_burst_in_order},
     {"bind_variants", Proof::kUdp, bind_variants},
+    {"dissolved", Proof::kUdp, dissolved},
+    {"dissolved_on_two_addresses", Proof::kUdp, dissolved_on_two_addresses},
+    {"waits_without_a_port", Proof::kUdp, waits_without_a_port},
     {"full_kernel_buffer", Proof::kTcp, full_kernel_buffer},
 };
 

@@ -116,9 +116,8 @@ std::string open_udp(int slot) {
   return std::to_string(scenario::port_of(fd));
 }
 
-std::string send_to(int slot, int port, size_t bytes) {
+std::string send_to(int slot, sockaddr_in address, size_t bytes) {
   const std::string data = scenario::pattern(bytes);
-  sockaddr_in address = scenario::theirs(port);
   return result(sendto(slots[slot], data.data(), data.size(), MSG_NOSIGNAL,
                        scenario::plain(address), sizeof address));
 }
@@ -197,7 +196,11 @@ std::string command(const char* line) {
     return "ok";
   }
   if (name == "udp") return open_udp(slot);
-  if (name == "sendto") return send_to(slot, value, static_cast<size_t>(more));
+  const auto bytes = static_cast<size_t>(more);
+  if (name == "sendto") return send_to(slot, scenario::theirs(value), bytes);
+  if (name == "sendtosecond") {
+    return send_to(slot, scenario::second_of(scenario::peer_ip, value), bytes);
+  }
   if (name == "recvfrom") return receive_from(slot, source_port);
   if (name == "source") return std::to_string(source_port);
   if (name == "echo") return echo_datagram(slot);

@@ -153,6 +153,10 @@ inline sockaddr_in at(in_addr ip, int port) {
 inline sockaddr_in mine(int port = 0) { return at(my_ip, port); }
 inline sockaddr_in theirs(int port) { return at(peer_ip, port); }
 inline sockaddr_in loopback(int port = 0) { return at({htonl(INADDR_LOOPBACK)}, port); }
+// The interface of the scenario's host has a second address (transcript_test.py).
+inline sockaddr_in second_of(in_addr ip, int port = 0) {
+  return at({htonl((ntohl(ip.s_addr) & ~0xffU) | 250U)}, port);
+}
 inline sockaddr_in anywhere(int port = 0) { return at({htonl(INADDR_ANY)}, port); }
 
 inline sockaddr* plain(sockaddr_in& address) { return reinterpret_cast<sockaddr*>(&address); }

@@ -128,6 +128,9 @@ class TranscriptTest(LabCase):
         super().setUpClass()
         # So that every datagram to a closed port is answered (icmp(7)).
         cls.server_host.run(["sh", "-c", "echo 0 >/proc/sys/net/ipv4/icmp_ratelimit"])
+        # second_of() in scenario.h.
+        second = cls.client_host.address.rpartition(".")[0] + ".250"
+        cls.client_host.run(["ip", "address", "add", f"{second}/24", "dev", cls.client_host.iface])
 
     def scenarios_of(self, program):
         done = subprocess.run([os.path.join(PROGRAMS, program), "list"], check=True,

@@ -111,3 +111,30 @@ Test(port_claims, a_released_claim_is_made_anew_by_the_next_user) {
   ports.drop(IPPROTO_TCP, any(80));
   cr_expect_eq(network.a.port_owner(IPPROTO_TCP, 80), 0);
 }
+
+Test(port_claims, a_user_moves_to_another_address) {
+  Network network;
+  PortClaims& ports = network.a.stack().ports();
+  cr_expect(ports.hold(IPPROTO_UDP, any(53)).ok());
+  cr_expect(ports.move(IPPROTO_UDP, any(53), on("10.0.0.1", 53)).ok());
+  cr_expect_eq(network.a.port_claim(IPPROTO_UDP, 53), ip("10.0.0.1"));
+  cr_expect(ports.hold(IPPROTO_UDP, any(53)).ok());
+  cr_expect(ports.move(IPPROTO_UDP, on("10.0.0.1", 53), any(53)).ok());
+  ports.drop(IPPROTO_UDP, any(53));
+  cr_expect_eq(network.a.port_claim(IPPROTO_UDP, 53), IpAddress::any(AF_INET));
+  cr_expect(ports.move(IPPROTO_UDP, any(53), on("10.0.0.1", 54)).ok());
+  cr_expect_eq(network.a.port_owner(IPPROTO_UDP, 53), 0);
+  ports.drop(IPPROTO_UDP, on("10.0.0.1", 54));
+  cr_expect_eq(network.a.port_owner(IPPROTO_UDP, 54), 0);
+}
+
+Test(port_claims, a_move_leaves_what_was_covered) {
+  Network network;
+  PortClaims& ports = network.a.stack().ports();
+  cr_expect(ports.hold(IPPROTO_UDP, any(53)).ok());
+  cr_expect(ports.hold(IPPROTO_UDP, on("10.0.0.1", 53)).ok());
+  cr_expect(ports.move(IPPROTO_UDP, any(53), on("10.0.0.1", 53)).ok());
+  cr_expect_eq(network.a.port_claim(IPPROTO_UDP, 53), ip("10.0.0.1"));
+  ports.drop(IPPROTO_UDP, on("10.0.0.1", 53));
+  cr_expect_eq(network.a.port_claim(IPPROTO_UDP, 53), ip("10.0.0.1"));
+}
