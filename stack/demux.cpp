@@ -21,21 +21,24 @@ void erase_one(std::vector<T*>& list, T* item) {
 
 }  // namespace
 
-TcpDemux::TcpDemux() : buckets_(kFirstBuckets), seed_(random_sip_key().k0 | 1U) {}
+FlowHash::FlowHash() : seed_(random_sip_key().k0 | 1U) {}
 
-size_t TcpDemux::bucket(const FourTuple& flow) const {
+uint32_t FlowHash::operator()(const FourTuple& flow) const {
   uint64_t local[2];
   uint64_t remote[2];
   __builtin_memcpy(local, flow.local.ip.bytes.data(), sizeof local);
   __builtin_memcpy(remote, flow.remote.ip.bytes.data(), sizeof remote);
   const uint64_t ports = uint64_t{flow.local.port} << 16U | flow.remote.port;
-  // Multiply-and-fold with a secret: peers choose ports and addresses, so the seed must not be
-  // known.
+  // Multiply and fold.
   uint64_t hash = (remote[1] ^ seed_) * 0x9e3779b97f4a7c15U;
   hash = (hash ^ (hash >> 32U) ^ ports ^ remote[0]) * (seed_ | 1U);
   hash = (hash ^ (hash >> 29U) ^ local[1] ^ local[0]) * 0xff51afd7ed558ccdU;
-  return (hash >> 32U) & (buckets_.size() - 1);
+  return static_cast<uint32_t>(hash >> 32U);
 }
+
+TcpDemux::TcpDemux() : buckets_(kFirstBuckets) {}
+
+size_t TcpDemux::bucket(const FourTuple& flow) const { return hash_(flow) & (buckets_.size() - 1); }
 
 TcpEndpoint* TcpDemux::find(const FourTuple& flow) const {
   for (TcpEndpoint* at = buckets_[bucket(flow)]; at != nullptr; at = at->demux_next) {
@@ -99,15 +102,28 @@ size_t TcpDemux::longest_chain() const {
   return longest;
 }
 
-TcpListener* TcpDemux::find_listener(const SocketAddress& local) const {
-  const auto it = listeners_.find(local.port);
+TcpListener* TcpDemux::find_listener(const FourTuple& flow) const {
+  const auto it = listeners_.find(flow.local.port);
   if (it == listeners_.end()) return nullptr;
-  TcpListener* wildcard = nullptr;
-  for (TcpListener* listener : it->second) {
-    if (listener->local().ip == local.ip) return listener;
-    if (listener->local().ip.is_any()) wildcard = listener;
+  for (const IpAddress& ip : {flow.local.ip, IpAddress::any(flow.local.ip.family())}) {
+    auto on_ip = [&](const TcpListener* listener) { return listener->local().ip == ip; };
+    const auto count =
+        static_cast<uint32_t>(std::count_if(it->second.begin(), it->second.end(), on_ip));
+    if (count == 0) continue;
+    uint32_t chosen = count == 1 ? 0 : hash_(flow) % count;
+    for (TcpListener* listener : it->second) {
+      if (on_ip(listener) && chosen-- == 0) return listener;
+    }
   }
-  return wildcard;
+  return nullptr;
+}
+
+bool TcpDemux::has_listener(const SocketAddress& local) const {
+  const auto it = listeners_.find(local.port);
+  return it != listeners_.end() &&
+         std::any_of(it->second.begin(), it->second.end(), [&](const TcpListener* listener) {
+           return listener->local().ip == local.ip;
+         });
 }
 
 void TcpDemux::add(TcpListener& listener) {
@@ -125,13 +141,21 @@ UdpEndpoint* UdpDemux::find(const SocketAddress& local, const SocketAddress& rem
   const auto it = ports_.find(local.port);
   if (it == ports_.end()) return nullptr;
   UdpEndpoint* best = nullptr;
-  int best_score = 0;
+  int best_score = 1;
+  uint32_t sharing = 0;  // endpoints of that score that share the port
   for (UdpEndpoint* endpoint : it->second) {
     const int score = endpoint->score(local, remote);
-    if (score > best_score) {
-      best = endpoint;
-      best_score = score;
-    }
+    if (score < best_score) continue;
+    if (score > best_score) sharing = 0;
+    if (endpoint->shares_port()) ++sharing;
+    best = endpoint;
+    best_score = score;
+  }
+  if (sharing < 2 || !best->shares_port()) return best;
+  uint32_t chosen = hash_({local, remote}) % sharing;
+  for (UdpEndpoint* endpoint : it->second) {
+    if (!endpoint->shares_port() || endpoint->score(local, remote) != best_score) continue;
+    if (chosen-- == 0) return endpoint;
   }
   return best;
 }

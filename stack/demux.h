@@ -22,13 +22,26 @@ struct FourTuple {
   }
 };
 
+// With a secret: peers choose ports and addresses, so they must not know what falls together.
+class FlowHash {
+ public:
+  FlowHash();
+  uint32_t operator()(const FourTuple& flow) const;
+
+ private:
+  uint64_t seed_;
+};
+
 // Connections by 4-tuple, listeners by port. Guarded by the stack mutex.
 class TcpDemux {
  public:
   TcpDemux();
   TcpEndpoint* find(const FourTuple& flow) const;
-  // The listener of that port whose address is `local.ip`, else the one on the wildcard.
-  TcpListener* find_listener(const SocketAddress& local) const;
+  // The listener of that port whose address is the flow's, else the one on the wildcard; of several
+  // (SO_REUSEPORT) each gets its share, as in reuseport_select_sock().
+  TcpListener* find_listener(const FourTuple& flow) const;
+  // One on exactly this address.
+  bool has_listener(const SocketAddress& local) const;
   void add(TcpEndpoint& endpoint);
   void remove(TcpEndpoint& endpoint);
   void add(TcpListener& listener);
@@ -47,7 +60,7 @@ class TcpDemux {
   // Chained through TcpEndpoint::demux_next; a power of two.
   std::vector<TcpEndpoint*> buckets_;
   size_t size_ = 0;
-  uint64_t seed_;
+  FlowHash hash_;
   std::unordered_map<uint16_t, std::vector<TcpListener*>> listeners_;
 };
 
@@ -56,13 +69,15 @@ class TcpDemux {
 class UdpDemux {
  public:
   // The socket connected to `remote`, else one bound to the very address, else one on the wildcard
-  // (as compute_score() in net/ipv4/udp.c).
+  // (as compute_score() in net/ipv4/udp.c). Of several the last; where they share the port
+  // (SO_REUSEPORT), each gets some of the remotes.
   UdpEndpoint* find(const SocketAddress& local, const SocketAddress& remote) const;
   void add(UdpEndpoint& endpoint);
   void remove(UdpEndpoint& endpoint);
   std::vector<UdpEndpoint*> all() const;
 
  private:
+  FlowHash hash_;
   std::unordered_map<uint16_t, std::vector<UdpEndpoint*>> ports_;
 };
 

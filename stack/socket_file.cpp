@@ -365,6 +365,10 @@ Result<void> SocketFile::open_datagram() {
   if (!opened) return Error{opened.error()};
   datagram_ = *opened;
   kernel_ready_ = true;
+  int shared = 0;
+  socklen_t bytes = sizeof shared;
+  sys::getsockopt(fd_, SOL_SOCKET, SO_REUSEPORT, &shared, &bytes);
+  datagram_->set_shares_port(shared != 0);
   apply_options();
   place(Placement::kDatagram);
   return {};

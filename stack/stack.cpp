@@ -462,7 +462,7 @@ bool Stack::replaces_time_wait(TcpEndpoint& endpoint, const Packet& packet) {
   if (endpoint.pcb_->state != TIME_WAIT || (tcp_flags(packet) & (kSyn | kAck | kRst)) != kSyn)
     return false;
   if (static_cast<int32_t>(sequence_number(packet) - endpoint.pcb_->rcv_nxt) <= 0) return false;
-  if (tcp_.find_listener({packet.destination, packet.destination_port, 0}) == nullptr) return false;
+  if (tcp_.find_listener(flow_of(packet)) == nullptr) return false;
   endpoint.abort();
   settle(endpoint);
   return true;
@@ -470,7 +470,7 @@ bool Stack::replaces_time_wait(TcpEndpoint& endpoint, const Packet& packet) {
 
 void Stack::deliver_to_listener(pbuf* segment, const Packet& packet) {
   const SocketAddress local{packet.destination, packet.destination_port, 0};
-  TcpListener* listener = tcp_.find_listener(local);
+  TcpListener* listener = tcp_.find_listener(flow_of(packet));
   const bool is_syn = (tcp_flags(packet) & kSyn) != 0;
   if (listener != nullptr && is_syn && listener->full()) {
     counters().listen_drops.fetch_add(1, std::memory_order_relaxed);

@@ -693,7 +693,8 @@ void TcpListener::close() {
     PcbWindow window(nullptr, pcb_);
     tcp_close(reinterpret_cast<tcp_pcb*>(pcb_));
   }
-  stack_.isolate_connections(local_);
+  // With SO_REUSEPORT there may be others.
+  if (!stack_.tcp().has_listener(local_)) stack_.isolate_connections(local_);
   stack_.ports().drop(IPPROTO_TCP, local_);
   stack_.records().give_back(record_);
   delete this;

@@ -47,6 +47,9 @@ class UdpEndpoint {
   Result<Datagram> receive(std::span<const iovec> out, bool peek, size_t* copied)
       UP_REQUIRES(stack_mutex);
   void set_receive_buffer(size_t bytes) { limit_bytes_ = bytes; }
+  // SO_REUSEPORT: until it is connected, it is one of several that are equal.
+  void set_shares_port(bool on) { shares_port_ = on; }
+  bool shares_port() const { return shares_port_ && remote_.port == 0; }
   void set_record_timestamps(bool on) { timestamps_ = on; }
 
   // 0: not for this socket; the higher the better. As compute_score() in net/ipv4/udp.c.
@@ -69,6 +72,7 @@ class UdpEndpoint {
   size_t queued_bytes_ = 0;
   size_t limit_bytes_ = 212992;  // net.core.rmem_default
   bool timestamps_ = false;
+  bool shares_port_ = false;
   SocketRecord* record_ = nullptr;
 };
 

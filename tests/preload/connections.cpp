@@ -63,6 +63,49 @@ void connect_pending() {
   said("close", close(fd));
 }
 
+// SO_REUSEPORT: every listener of the port gets some of the connections.
+void shared_listening_port() {
+  int fds[3];
+  int port = 0;
+  for (int& fd : fds) {
+    fd = tcp(SOCK_NONBLOCK);
+    set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+    sockaddr_in address = mine(port);
+    must("bind", bind(fd, plain(address), sizeof address));
+    must("listen", listen(fd, 64));
+    port = port_of(fd);
+  }
+  constexpr int kConnections = 36;
+  for (int i = 0; i < kConnections; ++i) peer("connect %d %d", i, port);
+  int got[3] = {};
+  const bool all = eventually([&] {
+    for (int i = 0; i < 3; ++i) {
+      const int fd = accept(fds[i], nullptr, nullptr);
+      if (fd < 0) continue;
+      ++got[i];
+      close(fd);
+    }
+    return got[0] + got[1] + got[2] == kConnections;
+  });
+  note("all: %d, each has some: %d", all, got[0] > 0 && got[1] > 0 && got[2] > 0);
+  peer("forget");
+  note("-- one of them gone");
+  close(fds[1]);
+  for (int i = 0; i < 8; ++i) peer("connect %d %d", i, port);
+  int rest = 0;
+  eventually([&] {
+    for (const int i : {0, 2}) {
+      const int fd = accept(fds[i], nullptr, nullptr);
+      if (fd >= 0) ++rest;
+      if (fd >= 0) close(fd);
+    }
+    return rest == 8;
+  });
+  note("the others have all: %d", rest);
+  close(fds[0]);
+  close(fds[2]);
+}
+
 // sendto(2) that connects.
 void fast_open() {
   sockaddr_in address = theirs(number(peer("listen 0")));
@@ -838,6 +881,7 @@ constexpr Scenario kScenarios[] = {
     {"connect_blocking", Proof::kTcp, connect_blocking},
     {"connect_nonblocking", Proof::kTcp, connect_nonblocking},
     {"connect_pending", Proof::kNone, connect_pending},
+    {"shared_listening_port", Proof::kTcp, shared_listening_port},
     {"fast_open", Proof::kTcp, fast_open},
     {"connect_send_timeout", Proof::kNone, connect_send_timeout},
     {"connect_refused_blocking", Proof::kTcp, connect_refused_blocking},

@@ -765,6 +765,71 @@ void waits_without_a_port() {
   close(fd);
 }
 
+// SO_REUSEPORT: each of the sockets gets some of the remotes, and always the same ones.
+void shared_port() {
+  int fds[2];
+  int port = 0;
+  for (int& fd : fds) {
+    fd = udp();
+    set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+    sockaddr_in address = anywhere(port);
+    must("bind", bind(fd, plain(address), sizeof address));
+    port = port_of(fd);
+  }
+  constexpr int kRemotes = 24;
+  int got[2] = {};
+  int strangers = 0;
+  for (int i = 0; i < kRemotes; ++i) {
+    peer("udp %d", i);
+    int first = -1;
+    for (int round = 0; round < 2; ++round) {
+      peer("sendto %d %d 10", i, port);
+      pollfd both[2] = {{fds[0], POLLIN, 0}, {fds[1], POLLIN, 0}};
+      poll(both, 2, kLimitMs);
+      const int who = (both[0].revents & POLLIN) != 0 ? 0 : 1;
+      char buffer[16];
+      if (recv(fds[who], buffer, sizeof buffer, MSG_DONTWAIT) == 10) ++got[who];
+      if (round == 1 && who != first) ++strangers;
+      first = who;
+    }
+  }
+  note("%d datagrams, each has some: %d, from another's remotes: %d", got[0] + got[1],
+       got[0] > 0 && got[1] > 0, strangers);
+  note("-- one of them gone");
+  close(fds[1]);
+  set_timeout(fds[0], SO_RCVTIMEO, kLimitMs);
+  for (int i = 0; i < 8; ++i) {
+    peer("sendto %d %d 10", i, port);
+    receive(fds[0]);
+  }
+  close(fds[0]);
+}
+
+// SO_REUSEADDR: the last one that was bound gets all.
+void reused_address() {
+  int fds[3];
+  int port = 0;
+  for (int& fd : fds) {
+    fd = udp();
+    set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    sockaddr_in address = anywhere(port);
+    must("bind", bind(fd, plain(address), sizeof address));
+    set_timeout(fd, SO_RCVTIMEO, kLimitMs);
+    port = port_of(fd);
+  }
+  for (int i = 0; i < 4; ++i) {
+    peer("udp %d", i);
+    peer("sendto %d %d 10", i, port);
+    receive(fds[2]);
+  }
+  note("-- the last one gone");
+  close(fds[2]);
+  peer("sendto 0 %d 10", port);
+  receive(fds[1]);
+  close(fds[0]);
+  close(fds[1]);
+}
+
 // Datagrams to a host that does not answer fill the send buffer: who sends waits, nobody else.
 void full_kernel_buffer() {
   const int port = number(peer("listen 0"));
@@ -828,6 +893,8 @@ constexpr Scenario kScenarios[] = {
     {"dissolved", Proof::kUdp, dissolved},
     {"dissolved_on_two_addresses", Proof::kUdp, dissolved_on_two_addresses},
     {"waits_without_a_port", Proof::kUdp, waits_without_a_port},
+    {"shared_port", Proof::kUdp, shared_port},
+    {"reused_address", Proof::kUdp, reused_address},
     {"full_kernel_buffer", Proof::kTcp, full_kernel_buffer},
 };
 
