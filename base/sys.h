@@ -20,8 +20,7 @@
 
 namespace underpass::sys {
 
-// x86-64 and arm64 through the compiler's own syscall sequence would be two pieces of assembly;
-// glibc's syscall() is one, at the price of having to keep errno.
+// Not libc's syscall(), which is our own name, too.
 long call(long number, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0, long f = 0);
 
 template <class T>

@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/syscall.h>
 
 #include "scenario.h"
 
@@ -299,6 +300,32 @@ void pass_a_plain_file() {
   for (const int fd : {pair[0], pair[1], file, got}) close(fd);
 }
 
+// What syscall(2) does to a descriptor is done to the socket.
+void closed_by_syscall() {
+  both_ways([](int fd) {
+    const auto second = static_cast<int>(syscall(SYS_dup, fd));
+    must("dup", second);
+    char buffer[16];
+    must("close", static_cast<int>(syscall(SYS_close, fd)));
+    said("send", send(fd, "x", 1, MSG_NOSIGNAL));
+    const int file = open("/dev/zero", O_RDWR);
+    note("the same number: %d", file == fd);
+    said("write", write(file, "to the file", 11));
+    said("read", read(file, buffer, sizeof buffer));
+    note("zero: %d", buffer[0] == 0 && buffer[15] == 0);
+    said("send", send(second, "hello", 5, 0));
+    peer_said("recv 1 5");
+    said("dup2", syscall(SYS_dup2, file, second) == second ? 0 : -1);
+    peer_said("recv 1 5");
+    said("read", read(second, buffer, sizeof buffer));
+    said("dup3", syscall(SYS_dup3, file, file, 0));
+    said("close_range", syscall(SYS_close_range, second, second, 0));
+    said("close", syscall(SYS_close, second));
+    said("no such call", syscall(-1));
+    close(file);
+  });
+}
+
 constexpr Scenario kScenarios[] = {
     {"lowest_free_numbers", Proof::kTcp, lowest_free_numbers},
     {"no_descriptors_left", Proof::kTcp, no_descriptors_left},
@@ -311,6 +338,7 @@ constexpr Scenario kScenarios[] = {
     {"close_ranges", Proof::kTcp, close_ranges},
     {"close_everything", Proof::kTcp, close_everything},
     {"flags_of_descriptors", Proof::kTcp, flags_of_descriptors},
+    {"closed_by_syscall", Proof::kTcp, closed_by_syscall},
     {"pass_a_plain_file", Proof::kNone, pass_a_plain_file},
 };
 
