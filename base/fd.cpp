@@ -54,8 +54,8 @@ int next_private_fd(int from) {
 }
 
 int highest_program_fd() {
-  const long directory =
-      sys::call(SYS_openat, AT_FDCWD, sys::arg("/proc/self/fd"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const long directory = sys::call(SYS_openat, AT_FDCWD, sys::arg("/proc/self/fd"),
+                                   O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (directory < 0) return -1;
   const Fd listing(static_cast<int>(directory));
   int highest = -1;

@@ -121,9 +121,8 @@ TcpListener* TcpDemux::find_listener(const FourTuple& flow) const {
 bool TcpDemux::has_listener(const SocketAddress& local) const {
   const auto it = listeners_.find(local.port);
   return it != listeners_.end() &&
-         std::any_of(it->second.begin(), it->second.end(), [&](const TcpListener* listener) {
-           return listener->local().ip == local.ip;
-         });
+         std::any_of(it->second.begin(), it->second.end(),
+                     [&](const TcpListener* listener) { return listener->local().ip == local.ip; });
 }
 
 void TcpDemux::add(TcpListener& listener) {

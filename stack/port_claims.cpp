@@ -100,7 +100,8 @@ void PortClaims::drop(uint8_t protocol, const SocketAddress& local) {
   if (it->second.empty()) uses_.erase(it);
 }
 
-Result<void> PortClaims::move(uint8_t protocol, const SocketAddress& from, const SocketAddress& to) {
+Result<void> PortClaims::move(uint8_t protocol, const SocketAddress& from,
+                              const SocketAddress& to) {
   Use* const use = find(protocol, from);
   const bool alone = use != nullptr && use->users == 1 && use->place == Place::kEntry &&
                      uses_[key_of(protocol, from.port)].size() == 1;
@@ -127,9 +128,8 @@ bool PortClaims::is_claimed(uint8_t protocol, const SocketAddress& local) const 
 bool PortClaims::only_elsewhere(uint8_t protocol, const SocketAddress& local) const {
   const auto it = uses_.find(key_of(protocol, local.port));
   if (it == uses_.end()) return false;
-  return std::none_of(it->second.begin(), it->second.end(), [&](const Use& one) {
-    return one.ip.is_any() || one.ip == local.ip;
-  });
+  return std::none_of(it->second.begin(), it->second.end(),
+                      [&](const Use& one) { return one.ip.is_any() || one.ip == local.ip; });
 }
 
 }  // namespace underpass

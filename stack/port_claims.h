@@ -1,7 +1,7 @@
 // port_claims.h - which local ports this stack uses, and so has taken from the kernel
 //
-// A port is claimed on an address of the interface, or on all of them, with its first user there and
-// released with its last. Guarded by the stack mutex.
+// A port is claimed on an address of the interface, or on all of them, with its first user there
+// and released with its last. Guarded by the stack mutex.
 #pragma once
 
 #include <cstdint>

@@ -227,8 +227,8 @@ std::optional<Result<void>> SocketFile::connect(const sockaddr* address, socklen
     return is_disconnect(address, length) ? disconnect_stream() : finish_connect();
   }
   auto remote = SocketAddress::from_sockaddr(address, length);
-  const bool usable = remote.ok() && remote->ip.family() == family_ &&
-                      !hides_nonblocking() && !options_.kernel_only;
+  const bool usable = remote.ok() && remote->ip.family() == family_ && !hides_nonblocking() &&
+                      !options_.kernel_only;
   if (usable && type_ == SOCK_DGRAM) return connect_datagram(*remote);
   if (usable) {
     const auto route = route_through_interface(*remote);

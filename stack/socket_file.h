@@ -27,11 +27,11 @@ class TcpListener;
 class UdpEndpoint;
 
 enum class Placement : uint8_t {
-  kUnplaced,  // created, perhaps bound; the kernel socket answers for it
-  kKernel,    // for good: the caller forgets this object and uses the fd directly
-  kStream,    // a TCP connection of the stack (connecting, connected or closed)
-  kListener,  // hybrid: listens in the kernel and in the stack
-  kDatagram,  // hybrid UDP
+  kUnplaced,   // created, perhaps bound; the kernel socket answers for it
+  kKernel,     // for good: the caller forgets this object and uses the fd directly
+  kStream,     // a TCP connection of the stack (connecting, connected or closed)
+  kListener,   // hybrid: listens in the kernel and in the stack
+  kDatagram,   // hybrid UDP
   kInherited,  // a hybrid listener of the process that has forked us: the kernel's, see accept()
 };
 
@@ -152,8 +152,7 @@ class SocketFile : public OpenFile, private EndpointOwner {
   Result<size_t> send_stream(const msghdr& message, int flags) UP_REQUIRES(stack_mutex);
   Result<size_t> receive_stream(msghdr& message, int flags) UP_REQUIRES(stack_mutex);
   Result<size_t> send_datagram(const msghdr& message, int flags) UP_REQUIRES(stack_mutex);
-  Result<size_t> send_datagram_by_kernel(const msghdr& message, int flags)
-      UP_REQUIRES(stack_mutex);
+  Result<size_t> send_datagram_by_kernel(const msghdr& message, int flags) UP_REQUIRES(stack_mutex);
   Result<size_t> receive_datagram(msghdr& message, int flags) UP_REQUIRES(stack_mutex);
   Result<size_t> receive_datagram_from_kernel(msghdr& message, int flags) UP_REQUIRES(stack_mutex);
   void write_control(msghdr& message, const struct Datagram& datagram) UP_REQUIRES(stack_mutex);

@@ -108,8 +108,8 @@ Result<size_t> SocketFile::recvmsg(msghdr& message, int flags) {
   return static_cast<size_t>(got);
 }
 
-// MSG_FASTOPEN: connect(2) and send(2) in one. Without a cookie, and we have none, the kernel does no
-// more (tcp_sendmsg_fastopen() in net/ipv4/tcp.c).
+// MSG_FASTOPEN: connect(2) and send(2) in one. Without a cookie, and we have none, the kernel does
+// no more (tcp_sendmsg_fastopen() in net/ipv4/tcp.c).
 Result<size_t> SocketFile::send_connecting(const msghdr& message, int flags) {
   const auto* address = static_cast<const sockaddr*>(message.msg_name);
   const bool usable = is_user_memory(address, message.msg_namelen);
@@ -121,9 +121,8 @@ Result<size_t> SocketFile::send_connecting(const msghdr& message, int flags) {
   const auto connected = connect(address, message.msg_namelen);
   if (!connected) {
     const int fd = fd_;
-    return without_the_lock(options_.send_timeout_ns == 0, [&] {
-      return sys::sendmsg(fd, &message, flags | MSG_NOSIGNAL);
-    });
+    return without_the_lock(options_.send_timeout_ns == 0,
+                            [&] { return sys::sendmsg(fd, &message, flags | MSG_NOSIGNAL); });
   }
   if (!*connected) return Error{connected->error()};
   return send_stream(message, flags & ~MSG_FASTOPEN);

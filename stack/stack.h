@@ -82,13 +82,13 @@ class Stack {
   uint64_t now_ns() const { return now_ns_; }
 
   PortClaims& ports() { return claims_; }
-  // The listener at `local` goes but connections of its stay: from now on each is steered by its own
-  // flow, and the port may be another program's.
+  // The listener at `local` goes but connections of its stay: from now on each is steered by its
+  // own flow, and the port may be another program's.
   void isolate_connections(const SocketAddress& local) UP_REQUIRES(stack_mutex);
 
-  // A number for the kernel socket `fd` of a connection that is being closed, so that its port stays
-  // ours. Where numbers are short, the oldest that is in TIME_WAIT is forgotten, as Linux does beyond
-  // tcp_max_tw_buckets. Invalid: there is none.
+  // A number for the kernel socket `fd` of a connection that is being closed, so that its port
+  // stays ours. Where numbers are short, the oldest that is in TIME_WAIT is forgotten, as Linux
+  // does beyond tcp_max_tw_buckets. Invalid: there is none.
   Fd keep_kernel_socket(int fd) UP_REQUIRES(stack_mutex);
   // A connection has one.
   void count_kept_socket() { ++kept_sockets_; }

@@ -49,7 +49,8 @@ Result<void> UdpEndpoint::rebind(const SocketAddress& local) {
   if (local.port == 0) {
     ports.drop(IPPROTO_UDP, local_);
   } else {
-    auto held = is_bound() ? ports.move(IPPROTO_UDP, local_, local) : ports.hold(IPPROTO_UDP, local);
+    auto held =
+        is_bound() ? ports.move(IPPROTO_UDP, local_, local) : ports.hold(IPPROTO_UDP, local);
     if (!held) return held;
   }
   if (is_bound()) stack_.udp().remove(*this);

@@ -2,8 +2,8 @@
 #include <linux/close_range.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 
 #include "scenario.h"
 

@@ -59,8 +59,8 @@ Test(port_claims, a_port_is_ours_on_the_address_that_was_asked_for) {
   cr_expect_eq(network.a.port_owner(IPPROTO_TCP, 80), 0);
 }
 
-// The flow map needs bpf(2), which a unit test has not: the second address is refused, and the first
-// stays as it is.
+// The flow map needs bpf(2), which a unit test has not: the second address is refused, and the
+// first stays as it is.
 Test(port_claims, a_second_address_that_cannot_be_steered_is_refused) {
   Network network;
   PortClaims& ports = network.a.stack().ports();
