@@ -136,13 +136,13 @@ $(B)/obj/%.o: %.cpp $(B)/flags
 # What the library is made of.
 $(SHIM_OBJ) $(STACK_OBJ) $(XDP_OBJ) $(BASE_OBJ) $(LWIP_OBJ): OBJECT_LTO := $(LTO)
 
-# Only stack/ sees lwIP, only the broker and the steering tests see the skeleton.
+# Only stack/ sees lwIP.
 $(STACK_OBJ): INCLUDES := $(LWIP_INCLUDES)
 $(STACK_OBJ): | $(LWIP_SRC)/src/include/lwip/tcp.h
-$(BROKER_OBJ): | $(B)/gen/xdp/steer.skel.h
 TEST_OBJ := $(call object,$(TEST_SRC))
 $(TEST_OBJ): INCLUDES := $(LWIP_INCLUDES)
-$(call object,$(wildcard tests/steer/*.cpp tests/xdp/*.cpp)): | $(B)/gen/xdp/steer.skel.h
+# It is a system header to the compiler, which does not name it in its dependencies.
+$(call object,xdp/broker/steering.cpp $(wildcard tests/steer/*.cpp)): $(B)/gen/xdp/steer.skel.h
 
 $(B)/obj/lwip/%.o: $(LWIP_SRC)/src/core/%.c $(B)/flags
 	@mkdir -p $(@D)
