@@ -98,9 +98,11 @@ BROKER := $(if $(BROKER_MAIN),$(B)/underpassd)
 TOOL := $(if $(TOOLS_MAIN),$(B)/underpass)
 # Each tools/bench/NAME.cpp is a program of its own: $(B)/bench/NAME.
 BENCH := $(BENCH_SRC:tools/bench/%.cpp=$(B)/bench/%)
-# Each tests/preload/NAME.c or .cpp is a program to be run under the library: no library of ours.
+# Each tests/preload/NAME.c or .cpp is a program to be run under the library, tests/netns/programs/NAME.cpp
+# one beside it: no library of ours.
 PRELOAD := $(addprefix $(B)/,$(basename $(wildcard tests/preload/*.c) \
-             $(filter-out %_test.cpp,$(wildcard tests/preload/*.cpp))))
+             $(filter-out %_test.cpp,$(wildcard tests/preload/*.cpp)) \
+             $(wildcard tests/netns/programs/*.cpp)))
 
 # One test binary for each folder of tests/ that has *_test.cpp. tests/steer needs root.
 TEST_FOLDERS := $(patsubst tests/%/,%,$(sort $(dir $(wildcard tests/*/*_test.cpp))))
@@ -218,6 +220,10 @@ $(B)/tests/preload/%: tests/preload/%.cpp $(B)/flags
 	@mkdir -p $(@D)
 	$(call say,CXX)
 	$(Q)$(CXX) -std=c++20 $(OPTIMIZE) -Wall -Wextra $(WERROR) -I. -MMD -MP -MF $@.d $< -o $@ -pthread
+$(B)/tests/netns/programs/%: tests/netns/programs/%.cpp $(B)/flags
+	@mkdir -p $(@D)
+	$(call say,CXX)
+	$(Q)$(CXX) -std=c++20 $(OPTIMIZE) -Wall -Wextra $(WERROR) -I. -MMD -MP -MF $@.d $< -o $@
 
 TEST_LIBS := $(B)/libtools.a $(B)/libshim.a $(B)/libbroker.a $(STACK_LIBS)
 SUPPORT_OBJ := $(call object,$(wildcard tests/support/*.cpp))

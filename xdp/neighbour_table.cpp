@@ -1,6 +1,7 @@
 // neighbour_table.cpp - a seqlock for each entry
 #include "xdp/neighbour_table.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace underpass {
@@ -23,14 +24,16 @@ NeighbourView read_neighbour(const Neighbour& entry) {
 }
 
 void write_neighbour(Neighbour& entry, const NeighbourView& view) {
-  const uint32_t sequence = entry.sequence.load(std::memory_order_relaxed);
+  // Odd while it is written and even after, whatever somebody else has made of it; and never again
+  // 0, which says that there is no entry.
+  const uint32_t sequence = entry.sequence.load(std::memory_order_relaxed) & ~1U;
   entry.sequence.store(sequence + 1, std::memory_order_relaxed);
   std::atomic_thread_fence(std::memory_order_release);
   std::memcpy(entry.ip, view.ip.bytes.data(), sizeof entry.ip);
   std::memcpy(entry.mac, view.mac.data(), sizeof entry.mac);
   entry.state.store(view.state, std::memory_order_relaxed);
   entry.failures.store(view.failures, std::memory_order_relaxed);
-  entry.sequence.store(sequence + 2, std::memory_order_release);
+  entry.sequence.store(std::max(sequence + 2, 2U), std::memory_order_release);
 }
 
 Neighbour* find_neighbour(Control& control, const IpAddress& ip, NeighbourView& view) {

@@ -15,7 +15,8 @@ constexpr auto kRelease = std::memory_order_release;
 // The entries are in the ring and noted; from here on anybody can do the rest, and do it twice.
 void publish(Control& control, Ring<uint64_t>& fill, uint32_t from, uint32_t count) {
   for (uint32_t i = 0; i < count; ++i) {
-    control.rx_owner[chunk_of(fill[from + i])].store(0, kRelaxed);
+    const uint32_t chunk = chunk_of(fill[from + i]);
+    if (chunk < kRxFrames) control.rx_owner[chunk].store(0, kRelaxed);
   }
   // The owners are cleared before the kernel can give the chunk to somebody else.
   fill.store_producer(from + count);
@@ -50,10 +51,11 @@ void finish_filling(Control& control, uint32_t queue, Ring<uint64_t>& fill) {
   note.filling_count.store(0, kRelease);
 }
 
-void take_completions(Control& control, Ring<uint64_t>& completion) {
-  const uint32_t producer = completion.load_producer();
-  const uint32_t first_tx_chunk = control.queues * kRxFramesPerQueue;
-  for (uint32_t i = completion.own_consumer(); i != producer; ++i) {
+void take_completions(Control& control, uint32_t queues, Ring<uint64_t>& completion) {
+  const uint32_t first_tx_chunk = queues * kRxFramesPerQueue;
+  const uint32_t from = completion.own_consumer();
+  const uint32_t count = std::min(completion.load_producer() - from, completion.capacity());
+  for (uint32_t i = from; i != from + count; ++i) {
     const uint32_t index = chunk_of(completion[i]) - first_tx_chunk;
     if (index < kTxFrames) control.tx_in_flight[index].store(0, kRelease);
     // Each by itself: whoever is killed here must not leave entries that the next reads again,

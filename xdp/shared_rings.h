@@ -1,7 +1,9 @@
 // shared_rings.h - the two rings of a queue that all its clients share: fill and completion
 //
 // The caller holds the queue's lock of Control::locks. Any process may be killed at any instruction
-// in here: chunks must neither get lost nor be in two hands then.
+// in here: chunks must neither get lost nor be in two hands then. What is read from the rings and
+// from Control may be forged (the broker does this too): it can put chunks into wrong hands, but it
+// leads neither out of a table nor into a long loop.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +23,8 @@ uint32_t give_to_kernel(Control& control, uint32_t queue, Ring<uint64_t>& fill,
 // it was about.
 void finish_filling(Control& control, uint32_t queue, Ring<uint64_t>& fill);
 
-// Clears tx_in_flight of every chunk that has been sent, whichever client's.
-void take_completions(Control& control, Ring<uint64_t>& completion);
+// Clears tx_in_flight of every chunk that has been sent, whichever client's. `queues` are all rx
+// queues: the tx chunks begin behind theirs.
+void take_completions(Control& control, uint32_t queues, Ring<uint64_t>& completion);
 
 }  // namespace underpass

@@ -161,7 +161,10 @@ void XskPort::kick() {
 
 void XskPort::drain_completions() {
   RobustTryLock lock(control_.locks[tx_queue_].completion);
-  if (lock.held()) take_completions(control_, queues_[tx_queue_].rings.completion);
+  if (lock.held()) {
+    take_completions(control_, static_cast<uint32_t>(queues_.size()),
+                     queues_[tx_queue_].rings.completion);
+  }
 }
 
 }  // namespace underpass

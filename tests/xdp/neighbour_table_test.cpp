@@ -5,6 +5,8 @@
 #include <criterion/criterion.h>
 #include <linux/neighbour.h>
 
+#include <cstring>
+
 #include "tests/xdp/fake_queue.h"
 #include "xdp/broker/neighbours.h"
 
@@ -214,4 +216,26 @@ Test(neighbour_table, entry_of_a_writer_that_died_is_not_believed) {
   NeighbourView view;
   find_neighbour(control.get(), ip(1), view)->sequence.fetch_add(1);
   cr_assert(state_of(control, ip(1)) == NeighbourState::kEmpty);
+}
+
+// Clients can write the table.
+Test(neighbour_table, entry_that_was_overwritten_is_written_again) {
+  FakeControl control(1);
+  Neighbours neighbours(control.get());
+  neighbours.update({ip(1), NUD_FAILED, {}}, kNow);
+  std::memset(static_cast<void*>(control->neighbours), 0xff, sizeof control->neighbours);
+  cr_assert(neighbours.update({ip(1), NUD_REACHABLE, kMac}, kNow).visible);
+  NeighbourView view;
+  cr_assert_not_null(find_neighbour(control.get(), ip(1), view));
+  cr_assert(view.state == NeighbourState::kReachable && view.mac == kMac);
+  cr_assert_eq(view.failures, 1, "of our own copy");
+}
+
+Test(neighbour_table, who_asks_for_a_whole_network_is_not_followed_without_end) {
+  FakeControl control(1);
+  Neighbours neighbours(control.get());
+  uint32_t wanted = 0;
+  while (neighbours.want(ip(wanted), kNow)) cr_assert_lt(++wanted, 1U << 20);
+  cr_assert_gt(wanted, kMaxNeighbours);
+  cr_assert(neighbours.want(ip(0), kNow), "one that is known already");
 }

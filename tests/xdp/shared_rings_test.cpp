@@ -112,7 +112,7 @@ Test(shared_rings, completions_free_their_chunks_and_no_others) {
   completion.push(chunk_address(tx_chunk(1, 0)));
   completion.push(chunk_address(tx_chunk(1, 2)));
   Ring<uint64_t> ring = completion.ring();
-  take_completions(control.get(), ring);
+  take_completions(control.get(), 1, ring);
   cr_assert_eq(control->tx_in_flight[0], 0);
   cr_assert_eq(control->tx_in_flight[1], 1);
   cr_assert_eq(control->tx_in_flight[2], 0);
@@ -127,6 +127,30 @@ Test(shared_rings, completion_of_no_tx_chunk_is_ignored) {
   completion.push(0);
   completion.push(UINT64_MAX);
   Ring<uint64_t> ring = completion.ring();
-  take_completions(control.get(), ring);
+  take_completions(control.get(), 1, ring);
   cr_assert_eq(completion.count(), 0);
+}
+
+// The note and the ring are written by clients, the table is ours: UMEM addresses that are no rx
+// chunk's must not become indices. Behind the owners, tx_in_flight begins.
+Test(shared_rings, forged_entry_of_a_note_is_no_index) {
+  Filling test;
+  Ring<uint64_t> ring = test.fill.ring();
+  const uint32_t producer = ring.own_producer();
+  ring[producer] = chunk_address(kRxFrames + 7);
+  test.control->tx_in_flight[7] = 1;
+  test.control->locks[0].filling_from = producer;
+  test.control->locks[0].filling_count = 1;
+  finish_filling(test.control.get(), 0, ring);
+  cr_assert_eq(test.control->tx_in_flight[7], 1);
+}
+
+Test(shared_rings, forged_index_of_the_completion_ring_costs_one_round_at_most) {
+  FakeControl control(1);
+  FakeRing<uint64_t> completion(kCompletionRingEntries);
+  Ring<uint64_t> ring = completion.ring();
+  const uint32_t before = ring.own_consumer();
+  ring.store_producer(before - 1);
+  take_completions(control.get(), 1, ring);
+  cr_assert_eq(ring.own_consumer() - before, kCompletionRingEntries);
 }

@@ -8,7 +8,6 @@
 #include <cstring>
 
 #include "base/log.h"
-#include "xdp/robust_lock.h"
 #include "xdp/shared_rings.h"
 #include "xdp/umem.h"
 
@@ -18,14 +17,16 @@ namespace {
 
 constexpr auto kRelaxed = std::memory_order_relaxed;
 
-void read_program_name(pid_t pid, char (&out)[32]) {
+constexpr size_t kNameBytes = sizeof ClientSlot::program;
+
+std::array<char, kNameBytes> program_name(pid_t pid) {
   const std::string path = fmt::format("/proc/{}/comm", pid);
-  char name[sizeof out] = "?";
+  std::array<char, kNameBytes> name{"?"};
   const Fd fd(static_cast<int>(
       sys::call(SYS_openat, AT_FDCWD, sys::arg(path.c_str()), O_RDONLY | O_CLOEXEC)));
-  const long got = fd ? sys::read(fd.get(), name, sizeof name - 1) : 0;
-  if (got > 0) name[got - 1] = '\0';  // over the newline
-  std::memcpy(out, name, sizeof out);
+  const long got = fd ? sys::read(fd.get(), name.data(), name.size() - 1) : 0;
+  if (got > 0) name[static_cast<size_t>(got) - 1] = '\0';  // over the newline
+  return name;
 }
 
 // As memory: no destructor, no page that was not used is touched.
@@ -38,18 +39,24 @@ void clear(ClientSlot& slot) {
 
 }  // namespace
 
+Clients::Clients(const Nic& nic, Control& control, Steering& steering, QueueXsks& queues)
+    : queue_count_(nic.rx_queues),
+      tx_queue_count_(nic.sending_queues()),
+      control_(control),
+      steering_(steering),
+      queues_(queues),
+      resets_(nic, steering),
+      returning_(queue_count_),
+      is_returning_(size_t{queue_count_} * kRxFramesPerQueue) {}
+
 void Clients::fill_rings() {
-  for (uint32_t queue = 0; queue < control_.queues; ++queue) {
-    for (uint32_t i = 0; i < kRxFramesPerQueue; ++i) {
-      returning_[queue].push_back(chunk_address(queue * kRxFramesPerQueue + i));
-    }
-    give_back(queue);
-  }
+  for (uint32_t chunk = 0; chunk < is_returning_.size(); ++chunk) want_back(chunk);
+  retry_returning();
 }
 
 std::optional<uint32_t> Clients::free_slot() const {
-  for (uint32_t i = 0; i < control_.slots; ++i) {
-    const uint32_t slot = (next_slot_ + i) % control_.slots;
+  for (uint32_t i = 0; i < kMaxSlots; ++i) {
+    const uint32_t slot = (next_slot_ + i) % kMaxSlots;
     if (rings_[slot] == nullptr) return slot;
   }
   return std::nullopt;
@@ -65,15 +72,15 @@ Result<Clients::Given> Clients::take_slot(pid_t pid) {
     return Error{opened.error()};
   }
   rings_[*slot] = std::move(rings);
-  next_slot_ = (*slot + 1) % control_.slots;
+  next_slot_ = (*slot + 1) % kMaxSlots;
   ++attached_count_;
   announce(*slot, pid);
   return given;
 }
 
 Result<void> Clients::open_sockets(uint32_t slot, Given& given, Rings& rings) {
-  for (uint32_t queue = 0; queue < control_.queues; ++queue) {
-    const bool tx = queue == slot % control_.tx_queues;
+  for (uint32_t queue = 0; queue < queue_count_; ++queue) {
+    const bool tx = queue == slot % tx_queue_count_;
     auto fd = queues_.open_client(queue, tx);
     if (!fd) return Error{fd.error()};
     auto mapped = XskRings::map(fd->get(), {kRxRingEntries, tx ? kTxRingEntries : 0, 0, 0});
@@ -87,9 +94,10 @@ Result<void> Clients::open_sockets(uint32_t slot, Given& given, Rings& rings) {
 
 void Clients::announce(uint32_t slot, pid_t pid) {
   ClientSlot& memory = control_.client[slot];
-  read_program_name(pid, memory.program);
+  const auto name = program_name(pid);
+  std::copy(name.begin(), name.end(), memory.program);
   memory.pid.store(static_cast<uint32_t>(pid), std::memory_order_release);
-  log_write(LogLevel::info, "slot %u: %s (pid %d)", slot, memory.program, pid);
+  log_write(LogLevel::info, "slot %u: %s (pid %d)", slot, name.data(), pid);
 }
 
 void Clients::retire(uint32_t slot) {
@@ -112,7 +120,7 @@ void Clients::retire(uint32_t slot) {
 // Its chunks are those in its rings that it has not read, and those marked as its own; one that it
 // was just about to read is both.
 void Clients::take_back_rx(uint32_t slot, const Rings& rings) {
-  std::vector<bool> taken(size_t{control_.queues} * kRxFramesPerQueue);
+  std::vector<bool> taken(is_returning_.size());
   for (const XskRings& one : rings.by_queue) {
     const uint32_t consumer = one.rx.own_consumer();
     const uint32_t unread = std::min(one.rx.load_producer() - consumer, one.rx.capacity());
@@ -122,21 +130,21 @@ void Clients::take_back_rx(uint32_t slot, const Rings& rings) {
     }
   }
   // A fill that it had begun has to be over before the owners are read.
-  for (uint32_t queue = 0; queue < control_.queues; ++queue) give_back(queue);
+  for (uint32_t queue = 0; queue < queue_count_; ++queue) give_back(queue);
   for (uint32_t chunk = 0; chunk < taken.size(); ++chunk) {
     const bool owned = control_.rx_owner[chunk].load(kRelaxed) == slot + 1;
     if (!owned && !taken[chunk]) continue;
     control_.rx_owner[chunk].store(0, kRelaxed);
-    returning_[queue_of_rx_chunk(chunk)].push_back(chunk_address(chunk));
+    want_back(chunk);
   }
 }
 
 // What the kernel has taken from the tx ring it completes; the rest it will never send.
 void Clients::take_back_tx(uint32_t slot, const Rings& rings) {
-  const uint32_t queue = slot % control_.tx_queues;
+  const uint32_t queue = slot % tx_queue_count_;
   const Ring<xdp_desc>& tx = rings.by_queue[queue].tx;
   const uint32_t first = first_tx_index(slot);
-  const uint32_t base = tx_chunk(control_.queues, first);
+  const uint32_t base = tx_chunk(queue_count_, first);
   std::vector<bool> sent(kTxFramesPerSlot);
   const uint32_t consumed = tx.load_consumer();
   for (uint32_t i = 0; i < std::min(consumed, tx.capacity()); ++i) {
@@ -151,8 +159,8 @@ void Clients::take_back_tx(uint32_t slot, const Rings& rings) {
   for (uint32_t i = 0; i < kTxFramesPerSlot; ++i) {
     if (!sent[i]) control_.tx_in_flight[first + i].store(0, std::memory_order_release);
   }
-  RobustTryLock lock(control_.locks[queue].completion);
-  if (lock.held()) take_completions(control_, queues_.rings(queue).completion);
+  WordTryLock lock(lock_owner_, control_.locks[queue].completion);
+  if (lock.held()) take_completions(control_, queue_count_, queues_.rings(queue).completion);
 }
 
 bool Clients::has_returning() const {
@@ -161,16 +169,23 @@ bool Clients::has_returning() const {
 }
 
 void Clients::retry_returning() {
-  for (uint32_t queue = 0; queue < control_.queues; ++queue) give_back(queue);
+  for (uint32_t queue = 0; queue < queue_count_; ++queue) give_back(queue);
+}
+
+void Clients::want_back(uint32_t chunk) {
+  if (is_returning_[chunk]) return;
+  is_returning_[chunk] = true;
+  returning_[queue_of_rx_chunk(chunk)].push_back(chunk_address(chunk));
 }
 
 void Clients::give_back(uint32_t queue) {
-  RobustTryLock lock(control_.locks[queue].fill);
+  WordTryLock lock(lock_owner_, control_.locks[queue].fill);
   if (!lock.held()) return;
   Ring<uint64_t>& fill = queues_.rings(queue).fill;
   if (lock.recovered()) finish_filling(control_, queue, fill);
   std::vector<uint64_t>& chunks = returning_[queue];
   const uint32_t given = give_to_kernel(control_, queue, fill, chunks);
+  for (uint32_t i = 0; i < given; ++i) is_returning_[chunk_of(chunks[i])] = false;
   chunks.erase(chunks.begin(), chunks.begin() + given);
   if (given != 0) queues_.wake(queue);
 }

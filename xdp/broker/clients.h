@@ -12,15 +12,18 @@
 #include "base/result.h"
 #include "xdp/broker/resets.h"
 #include "xdp/broker/steering.h"
+#include "xdp/broker/word_lock.h"
 #include "xdp/broker/xsks.h"
 #include "xdp/control_abi.h"
 
 namespace underpass {
 
+// Every program that has a slot can write the control memory and the rings. What is read from there
+// names chunks and peers, no more: it is bounded by what the broker itself has given out.
 class Clients {
  public:
-  Clients(Control& control, Steering& steering, QueueXsks& queues)
-      : control_(control), steering_(steering), queues_(queues), returning_(control.queues) {}
+  // Throws Refusal.
+  Clients(const Nic& nic, Control& control, Steering& steering, QueueXsks& queues);
 
   // Puts every rx chunk on its queue's fill ring; once, before the first client.
   void fill_rings();
@@ -54,14 +57,20 @@ class Clients {
   void announce(uint32_t slot, pid_t pid);
   void take_back_rx(uint32_t slot, const Rings& rings);
   void take_back_tx(uint32_t slot, const Rings& rings);
+  void want_back(uint32_t chunk);
   void give_back(uint32_t queue);
 
+  const uint32_t queue_count_;
+  const uint32_t tx_queue_count_;
   Control& control_;
   Steering& steering_;
   QueueXsks& queues_;
   Resets resets_;
   std::array<std::unique_ptr<Rings>, kMaxSlots> rings_;
+  LockOwner lock_owner_;
+  // Chunks to be given back, by queue, and which those are: none is there twice.
   std::vector<std::vector<uint64_t>> returning_;
+  std::vector<bool> is_returning_;
   // Slots are handed out in turn: the longer one rests, the surer its last frames have left.
   uint32_t next_slot_ = 0;
   uint32_t attached_count_ = 0;

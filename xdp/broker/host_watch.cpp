@@ -64,8 +64,9 @@ uint32_t monotonic_s() {
 
 }  // namespace
 
-HostWatch::HostWatch(Control& control, Steering& steering)
-    : control_(control),
+HostWatch::HostWatch(const Nic& nic, Control& control, Steering& steering)
+    : ifindex_(nic.index),
+      control_(control),
       steering_(steering),
       neighbours_(control),
       events_(open_socket()),
@@ -170,7 +171,7 @@ void HostWatch::handle(const nlmsghdr* header) {
 void HostWatch::handle_link(const nlmsghdr* header) {
   const auto* const link = static_cast<const ifinfomsg*>(mnl_nlmsg_get_payload(header));
   if (link->ifi_family == AF_BRIDGE) return;
-  if (static_cast<uint32_t>(link->ifi_index) == control_.ifindex) {
+  if (static_cast<uint32_t>(link->ifi_index) == ifindex_) {
     interface_gone_ = interface_gone_ || header->nlmsg_type == RTM_DELLINK;
     const auto attributes = attributes_of(header, sizeof *link);
     if (attributes[IFLA_MTU] != nullptr)
@@ -182,7 +183,7 @@ void HostWatch::handle_link(const nlmsghdr* header) {
 void HostWatch::handle_address(const nlmsghdr* header) {
   const auto* const address = static_cast<const ifaddrmsg*>(mnl_nlmsg_get_payload(header));
   routes_changed();
-  if (address->ifa_index != control_.ifindex) return;
+  if (address->ifa_index != ifindex_) return;
   const auto attributes = attributes_of(header, sizeof *address);
   IpAddress ip;
   // On a point-to-point link IFA_ADDRESS is the peer's; IPv6 has no IFA_LOCAL otherwise.
@@ -218,7 +219,7 @@ void HostWatch::publish_addresses() {
 
 void HostWatch::handle_neighbour(const nlmsghdr* header) {
   const auto* const neighbour = static_cast<const ndmsg*>(mnl_nlmsg_get_payload(header));
-  if (static_cast<uint32_t>(neighbour->ndm_ifindex) != control_.ifindex) return;
+  if (static_cast<uint32_t>(neighbour->ndm_ifindex) != ifindex_) return;
   if (neighbour->ndm_family != AF_INET && neighbour->ndm_family != AF_INET6) return;
   if ((neighbour->ndm_flags & NTF_PROXY) != 0) return;
   const auto attributes = attributes_of(header, sizeof *neighbour);
@@ -242,8 +243,7 @@ void HostWatch::routes_changed() {
 }
 
 void HostWatch::resolve(const IpAddress& ip) {
-  neighbours_.want(ip, monotonic_s());
-  ask(ip);
+  if (neighbours_.want(ip, monotonic_s())) ask(ip);
 }
 
 // NTF_USE: resolves what is unknown, looks again at what is stale.
@@ -254,7 +254,7 @@ void HostWatch::ask(const IpAddress& ip) {
   header->nlmsg_flags = NLM_F_REQUEST | NLM_F_CREATE;
   auto* const neighbour = static_cast<ndmsg*>(mnl_nlmsg_put_extra_header(header, sizeof(ndmsg)));
   neighbour->ndm_family = static_cast<uint8_t>(ip.family());
-  neighbour->ndm_ifindex = static_cast<int>(control_.ifindex);
+  neighbour->ndm_ifindex = static_cast<int>(ifindex_);
   neighbour->ndm_state = NUD_NONE;
   neighbour->ndm_flags = NTF_USE;
   if (ip.is_v4()) {

@@ -9,6 +9,7 @@
 #include "base/address.h"
 #include "base/result.h"
 #include "xdp/broker/neighbours.h"
+#include "xdp/broker/nic.h"
 #include "xdp/broker/steering.h"
 #include "xdp/control_abi.h"
 
@@ -18,7 +19,7 @@ namespace underpass {
 class HostWatch {
  public:
   // Subscribes, then reads everything. Throws Refusal.
-  HostWatch(Control& control, Steering& steering);
+  HostWatch(const Nic& nic, Control& control, Steering& steering);
 
   int fd() const { return mnl_socket_get_fd(events_.get()); }
   // Handles all that has happened. True: the control memory tells something new.
@@ -49,6 +50,7 @@ class HostWatch {
   void routes_changed();
   void ask(const IpAddress& ip);
 
+  const uint32_t ifindex_;
   Control& control_;
   Steering& steering_;
   Neighbours neighbours_;

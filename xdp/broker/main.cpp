@@ -88,14 +88,14 @@ void serve(Request& request) {
   control.zero_copy = queues.zero_copy();
   // In generic mode the program sees what the stack would: frames of the same host, unfinished.
   control.rx_partial_checksum = nic.driver == "veth" || !steering.driver_mode();
-  Clients clients(control, steering, queues);
+  Clients clients(nic, control, steering, queues);
   clients.fill_rings();
-  HostWatch watch(control, steering);
+  HostWatch watch(nic, control, steering);
   Server server({control, control_memory, umem, steering, clients, watch}, std::move(listener),
                 std::move(options));
   log_write(LogLevel::info, "serving %s: %s mode, %s, %u queue(s)", nic.name.c_str(),
-            control.driver_mode ? "driver" : "generic", control.zero_copy ? "zero copy" : "copy",
-            nic.rx_queues);
+            steering.driver_mode() ? "driver" : "generic",
+            queues.zero_copy() ? "zero copy" : "copy", nic.rx_queues);
   say_ready(std::exchange(request.ready_fd, -1), "ok");
   server.run();
 }

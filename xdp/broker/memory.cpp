@@ -42,7 +42,7 @@ Control& init_control(const SharedMemory& memory, const Nic& nic, uint32_t slots
   std::copy(nic.mac.begin(), nic.mac.end(), control.mac);
   control.mtu_bytes = nic.mtu_bytes;
   control.queues = nic.rx_queues;
-  control.tx_queues = std::min(nic.rx_queues, nic.tx_queues);
+  control.tx_queues = nic.sending_queues();
   control.slots = slots;
   control.broker_pid = static_cast<uint32_t>(::getpid());
   for (uint32_t i = 0; i < nic.rx_queues; ++i) {

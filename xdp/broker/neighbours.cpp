@@ -12,6 +12,8 @@ namespace {
 
 // A client looks at an entry at least once a second while it uses it (stack/destinations.cpp).
 constexpr uint32_t kInUseS = 5;
+// Addresses that are followed: a program that asks for all of a network must not fill our memory.
+constexpr size_t kMaxKnown = 16 * kMaxNeighbours;
 
 // The kernel knows where it is, or is sure enough to send there.
 constexpr uint16_t kValid =
@@ -43,28 +45,38 @@ std::string key_of(const IpAddress& ip) {
 
 }  // namespace
 
-// Its own entry, or the first that is unused, or the one used least recently.
-Neighbour& Neighbours::entry_for(const IpAddress& ip) {
-  NeighbourView view;
-  if (Neighbour* const own = find_neighbour(control_, ip, view)) return *own;
-  Neighbour* oldest = nullptr;
+// As find_neighbour(), in our own copy.
+std::optional<uint32_t> Neighbours::find(const IpAddress& ip) const {
   for (uint32_t step = 0; step < kNeighbourWindow; ++step) {
-    Neighbour& entry = control_.neighbours[neighbour_index(ip, step)];
-    if (entry.state == NeighbourState::kEmpty) return entry;
-    if (oldest == nullptr || entry.used_s < oldest->used_s) oldest = &entry;
+    const uint32_t index = neighbour_index(ip, step);
+    if (!shown_[index]) return std::nullopt;
+    if (shown_[index]->ip == ip) return index;
   }
-  return *oldest;
+  return std::nullopt;
 }
 
-bool Neighbours::in_use(const Known& known, const Neighbour* entry, uint32_t now_s) const {
+// Its own entry, or the first that is unused, or the one used least recently.
+uint32_t Neighbours::entry_for(const IpAddress& ip) const {
+  if (const auto own = find(ip)) return *own;
+  uint32_t oldest = neighbour_index(ip, 0);
+  for (uint32_t step = 0; step < kNeighbourWindow; ++step) {
+    const uint32_t index = neighbour_index(ip, step);
+    if (!shown_[index] || shown_[index]->state == NeighbourState::kEmpty) return index;
+    if (control_.neighbours[index].used_s < control_.neighbours[oldest].used_s) oldest = index;
+  }
+  return oldest;
+}
+
+bool Neighbours::in_use(const Known& known, std::optional<uint32_t> entry, uint32_t now_s) const {
   const auto recent = [now_s](uint32_t then_s) { return then_s != 0 && now_s - then_s <= kInUseS; };
   return recent(known.wanted_s) ||
-         (entry != nullptr && recent(entry->used_s.load(std::memory_order_relaxed)));
+         (entry && recent(control_.neighbours[*entry].used_s.load(std::memory_order_relaxed)));
 }
 
 bool Neighbours::show(const IpAddress& ip, NeighbourState state, const MacAddress& mac) {
-  NeighbourView before;
-  const bool has_entry = find_neighbour(control_, ip, before) != nullptr;
+  const auto own = find(ip);
+  const bool has_entry = own.has_value();
+  const NeighbourView before = own ? *shown_[*own] : NeighbourView{};
   const bool failed = state == NeighbourState::kFailed;
   if (!has_entry && state == NeighbourState::kEmpty) return false;
   // The kernel does not say when it asks again, so a second failure follows the first: that it is
@@ -72,9 +84,10 @@ bool Neighbours::show(const IpAddress& ip, NeighbourState state, const MacAddres
   if (has_entry && before.state == state && before.mac == mac && !failed) return false;
   const uint32_t failures = has_entry ? before.failures : 0;
   const NeighbourView after{ip, mac, state, failures + (failed ? 1 : 0)};
-  Neighbour& entry = entry_for(ip);
-  if (!has_entry) entry.used_s = 0;
-  write_neighbour(entry, after);
+  const uint32_t index = entry_for(ip);
+  if (!has_entry) control_.neighbours[index].used_s = 0;
+  shown_[index] = after;
+  write_neighbour(control_.neighbours[index], after);
   control_.neighbour_generation.fetch_add(1, std::memory_order_release);
   return true;
 }
@@ -83,10 +96,9 @@ Neighbours::Outcome Neighbours::update(const Event& event, uint32_t now_s) {
   const IpAddress& ip = event.ip;
   if (ip.is_multicast() || ip.is_broadcast() || ip.is_any()) return {};
   Known& known = known_[key_of(ip)];
-  NeighbourView view{};
-  const Neighbour* const entry = find_neighbour(control_, ip, view);
+  const auto entry = find(ip);
   const bool used = in_use(known, entry, now_s);
-  const bool shown = entry != nullptr && view.state == NeighbourState::kReachable;
+  const bool shown = entry && shown_[*entry]->state == NeighbourState::kReachable;
   Outcome outcome;
   outcome.ask = used && event.nud == NUD_NONE;
   if (!used || !shown || !says_nothing(known.nud, event.nud)) {
@@ -98,7 +110,12 @@ Neighbours::Outcome Neighbours::update(const Event& event, uint32_t now_s) {
   return outcome;
 }
 
-void Neighbours::want(const IpAddress& ip, uint32_t now_s) { known_[key_of(ip)].wanted_s = now_s; }
+bool Neighbours::want(const IpAddress& ip, uint32_t now_s) {
+  const std::string key = key_of(ip);
+  if (known_.size() >= kMaxKnown && known_.count(key) == 0) return false;
+  known_[key].wanted_s = now_s;
+  return true;
+}
 
 void Neighbours::begin_dump() { ++dump_; }
 
@@ -118,10 +135,8 @@ std::vector<IpAddress> Neighbours::refresh(uint32_t now_s) {
   std::vector<IpAddress> ask;
   for (auto at = known_.begin(); at != known_.end();) {
     const IpAddress ip = ip_of(at->first);
-    NeighbourView view{};
-    const Neighbour* const entry = find_neighbour(control_, ip, view);
     const uint16_t nud = at->second.nud;
-    const bool used = in_use(at->second, entry, now_s);
+    const bool used = in_use(at->second, find(ip), now_s);
     if (used && (nud == NUD_NONE || (nud & NUD_STALE) != 0)) ask.push_back(ip);
     const bool forgotten = nud == NUD_NONE && !used;
     if (forgotten) show(ip, NeighbourState::kEmpty, {});

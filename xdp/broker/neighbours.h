@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -12,10 +13,12 @@
 
 namespace underpass {
 
-// The only writer of Control::neighbours. The broker's thread alone uses it.
+// The only writer of Control::neighbours. Clients can write there too, so it keeps its own copy and
+// reads of theirs only `used_s`, which can no more than keep an entry alive. The broker's thread
+// alone uses it.
 class Neighbours {
  public:
-  explicit Neighbours(Control& control) : control_(control) {}
+  explicit Neighbours(Control& control) : control_(control), shown_(kMaxNeighbours) {}
 
   struct Event {
     IpAddress ip;
@@ -31,8 +34,9 @@ class Neighbours {
   // until the next answer, as the kernel itself does while it probes.
   Outcome update(const Event& event, uint32_t now_s);
 
-  // A client has asked for it: it is in use, although there may be no entry to say so yet.
-  void want(const IpAddress& ip, uint32_t now_s);
+  // A client has asked for it: it is in use, although there may be no entry to say so yet. False:
+  // more are wanted than any program has use for.
+  bool want(const IpAddress& ip, uint32_t now_s);
 
   // Before and after a full dump: what was not in it is gone. Returns what is to be asked for.
   void begin_dump();
@@ -49,11 +53,15 @@ class Neighbours {
     uint64_t dump = 0;
     uint32_t wanted_s = 0;
   };
-  Neighbour& entry_for(const IpAddress& ip);
-  bool in_use(const Known& known, const Neighbour* entry, uint32_t now_s) const;
+  // An entry of the table as we wrote it; one without a view never was.
+  using Shown = std::optional<NeighbourView>;
+  std::optional<uint32_t> find(const IpAddress& ip) const;
+  uint32_t entry_for(const IpAddress& ip) const;
+  bool in_use(const Known& known, std::optional<uint32_t> entry, uint32_t now_s) const;
   bool show(const IpAddress& ip, NeighbourState state, const MacAddress& mac);
 
   Control& control_;
+  std::vector<Shown> shown_;
   std::unordered_map<std::string, Known> known_;  // by the address's bytes
   uint64_t dump_ = 0;
 };

@@ -1,6 +1,7 @@
 // nic.h - what the broker needs to know of the interface before it touches it
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 
@@ -15,6 +16,8 @@ struct Nic {
   uint32_t mtu_bytes = 0;
   uint32_t rx_queues = 1;  // in use
   uint32_t tx_queues = 1;
+  // Of the receive queues, the first ones that can send.
+  uint32_t sending_queues() const { return std::min(rx_queues, tx_queues); }
   std::string driver;  // as ethtool -i has it; empty if it does not say
 };
 

@@ -84,9 +84,18 @@ ResetPacket packet_of(const SocketRecord& record, uint32_t local, uint32_t remot
 
 }  // namespace
 
-Resets::Resets()
-    : raw_(sys::socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_RAW)) {
+Resets::Resets(const Nic& nic, const Steering& steering)
+    : steering_(steering),
+      raw_(sys::socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_RAW)) {
   if (!raw_) throw Refusal("opening a raw socket", EPERM);
+  const int bound = sys::setsockopt(raw_.get(), SOL_SOCKET, SO_BINDTODEVICE, nic.name.data(),
+                                    static_cast<socklen_t>(nic.name.size()));
+  if (bound < 0) throw Refusal("binding a raw socket to the interface", -bound);
+}
+
+bool Resets::may_be_told(const IpAddress& local, const IpAddress& remote) const {
+  return local.is_v4() && remote.is_v4() && !remote.is_any() && !remote.is_loopback() &&
+         !remote.is_multicast() && !remote.is_broadcast() && !steering_.has_address(remote);
 }
 
 size_t Resets::send_for(const ClientSlot& slot) {
@@ -97,7 +106,7 @@ size_t Resets::send_for(const ClientSlot& slot) {
     if (record.in_use == 0 || record.protocol != IPPROTO_TCP || !has_peer(record.state)) continue;
     const IpAddress local = load_ip(record.local_ip);
     const IpAddress remote = load_ip(record.remote_ip);
-    if (!local.is_v4() || !remote.is_v4()) continue;
+    if (!may_be_told(local, remote)) continue;
     const ResetPacket packet = packet_of(record, local.v4(), remote.v4());
     sockaddr_in to{};
     to.sin_family = AF_INET;

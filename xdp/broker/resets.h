@@ -2,6 +2,8 @@
 #pragma once
 
 #include "base/fd.h"
+#include "xdp/broker/nic.h"
+#include "xdp/broker/steering.h"
 #include "xdp/control_abi.h"
 
 namespace underpass {
@@ -9,14 +11,19 @@ namespace underpass {
 // One RST (RFC 9293, 3.10.7) for every connection in a dead client's records. A peer whose window
 // does not begin where the record says answers with a challenge (RFC 5961, 3.2), and the kernel,
 // which has no such socket either, resets it with the peer's own number.
+// Clients write those records: a reset goes where they can send one themselves, out of the
+// interface and to no address of this host.
 class Resets {
  public:
   // Throws Refusal.
-  Resets();
+  Resets(const Nic& nic, const Steering& steering);
   // Returns how many connections were reset.
   size_t send_for(const ClientSlot& slot);
 
  private:
+  bool may_be_told(const IpAddress& local, const IpAddress& remote) const;
+
+  const Steering& steering_;
   Fd raw_;  // IPPROTO_RAW: the kernel routes, resolves and sends what we write
 };
 

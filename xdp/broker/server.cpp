@@ -23,6 +23,10 @@ constexpr uint64_t kGraceMs = 2000;
 constexpr uint64_t kTickMs = 1000;
 constexpr int kReturningRetryMs = 5;
 constexpr int kBacklog = 128;
+// Who asks without end must not keep the others waiting.
+constexpr int kRequestsATurn = 64;
+// Of asm-generic/socket.h since Linux 6.16: 0 refuses descriptors.
+constexpr int kSoPassRights = 83;
 
 uint64_t monotonic_ms() {
   timespec now{};
@@ -68,6 +72,11 @@ Result<Fd> listen_for_clients(const std::string& ifname) {
   if (!fd) return Error{EMFILE};
   int done = sys::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), length);
   if (done < 0) return Error{-done};
+  // Closing what a client sends may block (SO_LINGER, FUSE). Inherited by what is accepted; older
+  // kernels do not have it.
+  const int no_descriptors = 0;
+  static_cast<void>(
+      sys::setsockopt(fd.get(), SOL_SOCKET, kSoPassRights, &no_descriptors, sizeof no_descriptors));
   done = sys::listen(fd.get(), kBacklog);
   if (done < 0) return Error{-done};
   return fd;
@@ -165,7 +174,7 @@ void Server::welcome(Fd socket) {
 }
 
 void Server::serve(Session& session) {
-  for (;;) {
+  for (int turn = 0; turn < kRequestsATurn; ++turn) {
     BrokerRequest request{};
     std::vector<Fd> unwanted;
     const auto got = receive_message(session.socket.get(), &request, sizeof request, unwanted);

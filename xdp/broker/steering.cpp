@@ -221,6 +221,11 @@ Result<void> Steering::set_addresses(std::span<const IpAddress> addresses) {
   return {};
 }
 
+bool Steering::has_address(const IpAddress& ip) const {
+  uint32_t value = 0;
+  return bpf_map_lookup_elem(map_fd(program_->maps.up_addresses), ip.bytes.data(), &value) == 0;
+}
+
 Result<void> Steering::put_socket(uint32_t slot, uint32_t queue, int xsk_fd) {
   const uint32_t index = slot * nic_.rx_queues + queue;
   const int done = bpf_map_update_elem(map_fd(program_->maps.up_xsks), &index, &xsk_fd, BPF_ANY);

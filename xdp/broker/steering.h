@@ -38,6 +38,7 @@ class Steering {
 
   // The addresses whose frames may be taken; replaces those of before.
   Result<void> set_addresses(std::span<const IpAddress> addresses);
+  bool has_address(const IpAddress& ip) const;
   Result<void> put_socket(uint32_t slot, uint32_t queue, int xsk_fd);
   // No frame goes to this slot any more when this returns, and its ports and flows are free.
   void forget_slot(uint32_t slot);
