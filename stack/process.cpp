@@ -37,6 +37,11 @@ void process_start(const Options& options) {
   if (lease) {
     process.lease_ = std::move(*lease);
     process.may_attach_ = true;
+  } else if (lease.error() == EPERM) {
+    log_write(LogLevel::warning,
+              "the broker's name for %s is held by another user, who is not believed: sockets stay "
+              "with the kernel",
+              options.iface);
   } else {
     log_write(LogLevel::info, "no broker for %s (%s): sockets stay with the kernel", options.iface,
               strerrordesc_np(lease.error()));

@@ -146,6 +146,10 @@ bool Examination::check_broker() {
     ok(fmt::format("a broker runs on {}: programs need no privilege", iface_));
     return true;
   }
+  if (lease.error() == EPERM) {
+    findings_.push_back(held_by_another_user(iface_));
+    return true;
+  }
   if (lease.error() != ECONNREFUSED) {
     missing(fmt::format("the broker of {} does not let us in ({})", iface_,
                         std::strerror(lease.error())),
@@ -286,6 +290,14 @@ const Finding* first_missing(const std::vector<Finding>& findings) {
 
 std::string to_string(const Finding& finding) {
   return finding.remedy.empty() ? finding.what : finding.what + ": " + finding.remedy;
+}
+
+Finding held_by_another_user(const std::string& iface) {
+  return {Verdict::kMissing,
+          fmt::format("the broker's name for {} is held by a program of another user, which is not "
+                      "believed",
+                      iface),
+          fmt::format("end it (`ss -xlp` shows it as @underpass/{})", iface)};
 }
 
 Finding no_such_interface(const std::string& iface) {

@@ -27,5 +27,6 @@ std::string to_string(const Finding& finding);
 
 // The same words in every subcommand.
 Finding no_such_interface(const std::string& iface);
+Finding held_by_another_user(const std::string& iface);
 
 }  // namespace underpass

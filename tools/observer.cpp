@@ -24,6 +24,7 @@ std::string reason(const std::string& iface, int error) {
         "-- PROGRAM` starts one)",
         iface, iface);
   }
+  if (error == EPERM) return to_string(held_by_another_user(iface));
   return fmt::format("the broker of {} does not answer ({}): try as root", iface,
                      std::strerror(error));
 }

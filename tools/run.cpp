@@ -91,6 +91,7 @@ std::optional<Failure> start_and_lease(const std::string& iface, Fd& lease) {
 std::optional<Failure> ensure_broker(const std::string& iface, Fd& lease) {
   auto held = BrokerClient::lease(iface);
   if (!held && held.error() == ECONNREFUSED) return start_and_lease(iface, lease);
+  if (!held && held.error() == EPERM) return cannot_run(to_string(held_by_another_user(iface)));
   if (!held) {
     return cannot_run(fmt::format(
         "the broker of {} does not let us in ({}): run as the user that started it, or as root",

@@ -85,6 +85,12 @@ Result<Fd> connect_to(const std::string& ifname) {
   }
   if (done == -EAGAIN) return Error{ETIMEDOUT};
   if (done < 0) return Error{-done};
+  // The credentials of listen(2), which nobody can change later.
+  ucred holder{};
+  socklen_t size = sizeof holder;
+  done = sys::getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &holder, &size);
+  if (done < 0) return Error{-done};
+  if (!may_be_broker(holder.uid, static_cast<uid_t>(sys::call(SYS_geteuid)))) return Error{EPERM};
   return fd;
 }
 

@@ -4,6 +4,8 @@
 // thread-safe.
 #pragma once
 
+#include <sys/types.h>
+
 #include <array>
 #include <memory>
 #include <string>
@@ -44,11 +46,20 @@ class Attachment {
 
 using SteerCounters = std::array<uint64_t, UP_STEER_COUNTER_COUNT>;
 
+// Any user can take the name of a broker in the abstract namespace. What a broker sends is mapped
+// and followed, so only root's and the caller's own is believed. The kernel shows the user of
+// another user namespace that has no number in ours as 65534: everybody's, and nobody's.
+constexpr bool may_be_broker(uid_t holder, uid_t own) {
+  constexpr uid_t kOverflowUid = 65534;
+  return holder == 0 || (holder == own && holder != kOverflowUid);
+}
+
 class BrokerClient {
  public:
   // Connects to the broker of `ifname` in this network namespace (an abstract Unix socket) and
   // keeps the connection as a lease: while it is open the broker stays. ECONNREFUSED: none runs.
-  // EACCES: it does not serve this user. EPROTO: it is of another version.
+  // EACCES: it does not serve this user. EPERM: who has the name may not be a broker (below); it
+  // has been told nothing. EPROTO: it is of another version.
   static Result<Fd> lease(const std::string& ifname);
   // Takes a slot over the lease: XSKs, UMEM, port table, link. Blocks for a bounded time (a round
   // trip; the broker retries EBUSY, trap 56). EUSERS: no free slot. ETIMEDOUT: the broker does not

@@ -3,9 +3,27 @@
 import os
 import unittest
 
-from lab_case import ROOT, LabCase, needs_bypass, wait_until
+from lab_case import PYTHON, ROOT, LabCase, needs_bypass, wait_until
+from lab import LIBRARY, UNDERPASS
 
 HOSTILE = os.path.join(ROOT, "build", "tests", "netns", "programs", "hostile")
+AS_NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+
+# A broker's hello (xdp/broker_abi.h) for everybody who comes.
+TAKE_NAME = """
+import contextlib, socket, struct, sys
+listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+listener.bind("\\0underpass/" + sys.argv[1])
+listener.listen()
+print("listening")
+while True:
+    client, _ = listener.accept()
+    with contextlib.suppress(OSError):  # it may have left at once
+        client.send(struct.pack("4I", 1, 1, 0, 0) + bytes(int(sys.argv[2]) - 16))
+        if client.recv(4096):
+            print("spoken to")
+"""
+REPLY_BYTES = 136
 
 
 @needs_bypass
@@ -52,6 +70,37 @@ class HostileClientTest(LabCase):
         for own in (self.host.address, "127.0.0.1", "224.0.0.1", "255.255.255.255"):
             with self.subTest(own):
                 self.assertIn("0 connections reset", self.leave_behind("record", *own.split(".")))
+
+
+@needs_bypass
+class StrangerTest(LabCase):
+    """The broker's name is an abstract socket, which any user can take first."""
+
+    with_brokers = False
+
+    def setUp(self):
+        self.host = self.server_host
+        self.stranger = self.background(self.host, [
+            *AS_NOBODY, PYTHON, "-u", "-c", TAKE_NAME, self.host.iface, REPLY_BYTES])
+        wait_until(lambda: "listening" in self.stranger.log(), "the name to be taken")
+
+    def test_run_refuses_a_broker_of_another_user(self):
+        ran = self.host.run(["true"], bypass=True, check=False)
+        self.assertEqual(ran.status, 125)
+        self.assertIn("another user", ran.err)
+        self.assertEqual(ran.err.count("\n"), 1)
+        looked = self.host.run([UNDERPASS, "stat", "-i", self.host.iface], check=False)
+        self.assertEqual(looked.status, 1)
+        self.assertIn("another user", looked.err)
+
+    def test_preloaded_program_stays_on_the_kernel(self):
+        done = self.host.run(
+            [PYTHON, "-c", "import socket; socket.create_server(('0.0.0.0', 0)); print('served')"],
+            environment={"LD_PRELOAD": LIBRARY, "UNDERPASS_IFACE": self.host.iface,
+                         "UNDERPASS_LOG_LEVEL": "info"})
+        self.assertEqual(done.out, "served\n")
+        self.assertIn("another user", done.err)
+        self.assertNotIn("spoken to", self.stranger.log())
 
 
 if __name__ == "__main__":
