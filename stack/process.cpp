@@ -13,6 +13,7 @@
 #include "stack/kernel_view.h"
 #include "stack/tcp_endpoint.h"
 #include "stack/waiter.h"
+#include "xdp/address_table.h"
 
 namespace underpass {
 
@@ -64,17 +65,16 @@ bool Process::attach() {
         StackLock lock;
         attachment_ = std::move(*attachment);
         view_ = std::make_unique<KernelView>(*attachment_);
-        Control& control = attachment_->control();
         IpAddress address = IpAddress::any(AF_INET);
         uint32_t prefix_bits = 0;
-        const uint32_t count = control.address_count.load(std::memory_order_acquire);
-        for (uint32_t i = 0; i < count && i < kMaxLocalAddresses && address.is_any(); ++i) {
+        const AddressTable table = read_addresses(attachment_->control());
+        for (const LocalAddress& one : table.all()) {
           IpAddress candidate;
-          std::memcpy(candidate.bytes.data(), control.addresses[i].ip, candidate.bytes.size());
+          std::copy(std::begin(one.ip), std::end(one.ip), candidate.bytes.begin());
           if (!candidate.is_v4()) continue;
           address = candidate;
-          prefix_bits = control.addresses[i].prefix_bits;
-          if (prefix_bits > 32) prefix_bits -= 96;  // counted in the v4-mapped form
+          prefix_bits = one.prefix_bits - 96;  // counted in the v4-mapped form
+          break;
         }
         stack_ =
             std::make_unique<Stack>(Stack::Setup{attachment_->port(), *view_, attachment_->ports(),
@@ -95,20 +95,10 @@ bool Process::attach() {
 
 bool Process::is_interface_address(const IpAddress& ip) {
   if (attachment_ == nullptr) return false;
-  const Control& control = attachment_->control();
-  for (;;) {
-    const uint32_t before = control.addresses_sequence.load(std::memory_order_acquire);
-    const uint32_t count = control.address_count.load(std::memory_order_acquire);
-    bool found = false;
-    for (uint32_t i = 0; i < count && i < kMaxLocalAddresses; ++i) {
-      found = found || std::memcmp(control.addresses[i].ip, ip.bytes.data(), 16) == 0;
-    }
-    std::atomic_thread_fence(std::memory_order_acquire);
-    if ((before & 1U) == 0 &&
-        before == control.addresses_sequence.load(std::memory_order_relaxed)) {
-      return found;
-    }
-  }
+  const AddressTable table = read_addresses(attachment_->control());
+  return std::any_of(table.all().begin(), table.all().end(), [&](const LocalAddress& one) {
+    return std::equal(std::begin(one.ip), std::end(one.ip), ip.bytes.begin());
+  });
 }
 
 int Process::take_event_fd() {

@@ -10,6 +10,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <cstring>
 
 #include "base/address.h"
 #include "base/limits.h"
@@ -120,6 +121,18 @@ constexpr uint32_t kRxFrames =
     kMaxQueues * kRxFramesPerQueue;  // upper bounds; see `queues`, `slots`
 constexpr uint32_t kTxFrames = kMaxSlots * kTxFramesPerSlot;
 
+// A MAC address in one word, so that nobody sees half of a change.
+inline uint64_t mac_word(const MacAddress& mac) {
+  uint64_t word = 0;
+  std::memcpy(&word, mac.data(), mac.size());
+  return word;
+}
+inline MacAddress mac_of(uint64_t word) {
+  MacAddress mac;
+  std::memcpy(mac.data(), &word, mac.size());
+  return mac;
+}
+
 // UMEM layout: first `queues` runs of kRxFramesPerQueue rx chunks (chunk i belongs to queue
 // i / kRxFramesPerQueue), then `slots` runs of kTxFramesPerSlot tx chunks. Chunk i is at i *
 // kFrameBytes.
@@ -128,8 +141,7 @@ struct Control {
   uint32_t version;
   uint32_t ifindex;
   char ifname[16];
-  uint8_t mac[6];
-  uint8_t pad[2];
+  std::atomic<uint64_t> mac;  // the interface's; see mac_word()
   std::atomic<uint32_t> mtu_bytes;
   uint32_t queues;     // rx queues
   uint32_t tx_queues;  // of those, the first ones that can send; slot s sends on s % tx_queues

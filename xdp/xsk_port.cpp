@@ -32,7 +32,6 @@ XskPort::XskPort(Control& control, ClientSlot& slot, uint32_t slot_index, uint8_
       pending_fill_(queues_.size()),
       tx_queue_(slot_index % control.tx_queues) {
   for (const Queue& queue : queues_) fds_.push_back(queue.fd.get());
-  std::copy(std::begin(control.mac), std::end(control.mac), capabilities_.mac.begin());
   capabilities_.rx_partial_checksum = control.rx_partial_checksum != 0;
   // An eighth of one queue, as all may have come through one: a slow reader leaves enough for
   // others.
@@ -43,6 +42,7 @@ XskPort::XskPort(Control& control, ClientSlot& slot, uint32_t slot_index, uint8_
 XskPort::~XskPort() = default;
 
 const PortCapabilities& XskPort::capabilities() const {
+  capabilities_.mac = mac_of(control_.mac.load(kRelaxed));
   capabilities_.mtu_bytes =
       std::min<uint32_t>(control_.mtu_bytes.load(kRelaxed), kMaxFrameBytes - 14);
   return capabilities_;

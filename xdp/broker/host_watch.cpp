@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "base/sys.h"
+#include "xdp/address_table.h"
 #include "xdp/broker/refusal.h"
 
 namespace underpass {
@@ -56,6 +57,12 @@ bool read_ip(const nlattr* attribute, IpAddress& out) {
   return true;
 }
 
+bool read_mac(const nlattr* attribute, MacAddress& out) {
+  if (attribute == nullptr || mnl_attr_get_payload_len(attribute) != out.size()) return false;
+  std::memcpy(out.data(), mnl_attr_get_payload(attribute), out.size());
+  return true;
+}
+
 uint32_t monotonic_s() {
   timespec now{};
   ::clock_gettime(CLOCK_MONOTONIC, &now);
@@ -72,7 +79,7 @@ HostWatch::HostWatch(const Nic& nic, Control& control, Steering& steering)
       events_(open_socket()),
       requests_(open_socket()) {
   subscribe();
-  read_all();
+  if (const auto done = read_all(); !done) throw Refusal("reading the host's state", done.error());
 }
 
 HostWatch::Socket HostWatch::open_socket() {
@@ -96,36 +103,51 @@ void HostWatch::subscribe() {
 
 // Events that are older than the answers follow and are applied again, in their order, up to the
 // present state.
-void HostWatch::read_all() {
+Result<void> HostWatch::read_all() {
+  const auto links = dump(RTM_GETLINK);
+  if (!links) return Error{links.error()};
+  const auto addresses = dump(RTM_GETADDR);
+  if (!addresses) return Error{addresses.error()};
+  const auto neighbours = dump(RTM_GETNEIGH);
+  if (!neighbours) return Error{neighbours.error()};
+  for (const nlmsghdr* one : links->messages()) handle_link(one);
   addresses_.clear();
-  neighbours_.begin_dump();
-  dump(RTM_GETLINK);
-  dump(RTM_GETADDR);
-  dump(RTM_GETNEIGH);
-  for (const IpAddress& ip : neighbours_.end_dump(monotonic_s())) ask(ip);
+  for (const nlmsghdr* one : addresses->messages()) apply_address(one);
   publish_addresses();
+  neighbours_.begin_dump();
+  for (const nlmsghdr* one : neighbours->messages()) handle_neighbour(one);
+  for (const IpAddress& ip : neighbours_.end_dump(monotonic_s())) ask(ip);
   routes_changed();
+  return {};
 }
 
-void HostWatch::dump(uint16_t type) {
-  alignas(nlmsghdr) char buffer[kMessageBytes];
-  nlmsghdr* const header = mnl_nlmsg_put_header(buffer);
-  header->nlmsg_type = type;
-  header->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-  // Of these three, the kernel wants all of its fixed part.
-  mnl_nlmsg_put_extra_header(header, type == RTM_GETADDR    ? sizeof(ifaddrmsg)
-                                     : type == RTM_GETNEIGH ? sizeof(ndmsg)
-                                                            : sizeof(ifinfomsg));
-  const Socket socket = open_socket();
-  if (mnl_socket_sendto(socket.get(), header, header->nlmsg_len) < 0) {
-    log_write(LogLevel::error, "netlink request %u: %s", type, strerror(errno));
-    return;
-  }
-  for (int more = MNL_CB_OK; more > MNL_CB_STOP;) {
-    const ssize_t got = mnl_socket_recvfrom(socket.get(), buffer, sizeof buffer);
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return;
-    more = mnl_cb_run(buffer, static_cast<size_t>(got), 0, 0, on_message, this);
+// What was known stays until the kernel can be asked.
+void HostWatch::read_all_again() {
+  const auto done = read_all();
+  outdated_ = !done;
+  if (!done) log_write(LogLevel::error, "reading the host's state: %s", strerror(done.error()));
+}
+
+// A table that changes all the time is not had whole at the first try.
+Result<NetlinkDump> HostWatch::dump(uint16_t type) {
+  constexpr int kTries = 30;
+  for (int i = 0;; ++i) {
+    alignas(nlmsghdr) char buffer[256];
+    nlmsghdr* const header = mnl_nlmsg_put_header(buffer);
+    header->nlmsg_type = type;
+    header->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+    // Of these three, the kernel wants all of its fixed part.
+    mnl_nlmsg_put_extra_header(header, type == RTM_GETADDR    ? sizeof(ifaddrmsg)
+                                       : type == RTM_GETNEIGH ? sizeof(ndmsg)
+                                                              : sizeof(ifinfomsg));
+    const Socket socket = open_socket();
+    if (mnl_socket_sendto(socket.get(), header, header->nlmsg_len) < 0) return Error{errno};
+    const int fd = mnl_socket_get_fd(socket.get());
+    auto read = NetlinkDump::read([fd](std::span<char> out) {
+      return sys::call(SYS_recvfrom, fd, sys::arg(out.data()), static_cast<long>(out.size()), 0, 0,
+                       0);
+    });
+    if (read || read.error() != EINTR || i == kTries) return read;
   }
 }
 
@@ -138,7 +160,7 @@ bool HostWatch::handle_events() {
     if (got == -EINTR) continue;
     if (got == -ENOBUFS) {
       log_write(LogLevel::info, "events of the kernel were lost: reading all again");
-      read_all();
+      read_all_again();
       continue;
     }
     if (got <= 0) return changed_;
@@ -174,47 +196,49 @@ void HostWatch::handle_link(const nlmsghdr* header) {
   if (static_cast<uint32_t>(link->ifi_index) == ifindex_) {
     interface_gone_ = interface_gone_ || header->nlmsg_type == RTM_DELLINK;
     const auto attributes = attributes_of(header, sizeof *link);
-    if (attributes[IFLA_MTU] != nullptr)
+    if (attributes[IFLA_MTU] != nullptr) {
       control_.mtu_bytes = mnl_attr_get_u32(attributes[IFLA_MTU]);
+    }
+    MacAddress mac{};
+    if (read_mac(attributes[IFLA_ADDRESS], mac)) control_.mac = mac_word(mac);
   }
   routes_changed();
 }
 
 void HostWatch::handle_address(const nlmsghdr* header) {
-  const auto* const address = static_cast<const ifaddrmsg*>(mnl_nlmsg_get_payload(header));
   routes_changed();
+  apply_address(header);
+  publish_addresses();
+}
+
+void HostWatch::apply_address(const nlmsghdr* header) {
+  const auto* const address = static_cast<const ifaddrmsg*>(mnl_nlmsg_get_payload(header));
   if (address->ifa_index != ifindex_) return;
   const auto attributes = attributes_of(header, sizeof *address);
   IpAddress ip;
   // On a point-to-point link IFA_ADDRESS is the peer's; IPv6 has no IFA_LOCAL otherwise.
   if (!read_ip(attributes[IFA_LOCAL], ip) && !read_ip(attributes[IFA_ADDRESS], ip)) return;
-  const uint32_t prefix_bits = address->ifa_prefixlen + (ip.is_v4() ? 96U : 0U);
-  const auto same = [&](const Address& one) {
-    return one.ip == ip && one.prefix_bits == prefix_bits;
-  };
-  const auto found = std::find_if(addresses_.begin(), addresses_.end(), same);
+  const Address named{ip, address->ifa_prefixlen + (ip.is_v4() ? 96U : 0U)};
+  const auto found = std::find(addresses_.begin(), addresses_.end(), named);
   const bool present = found != addresses_.end();
-  if (header->nlmsg_type == RTM_NEWADDR && !present) addresses_.push_back({ip, prefix_bits});
+  if (header->nlmsg_type == RTM_NEWADDR && !present) addresses_.push_back(named);
   if (header->nlmsg_type == RTM_DELADDR && present) addresses_.erase(found);
-  publish_addresses();
 }
 
 void HostWatch::publish_addresses() {
   std::vector<IpAddress> ips;
-  for (const Address& one : addresses_) ips.push_back(one.ip);
+  std::vector<LocalAddress> shown;
+  for (const Address& one : addresses_) {
+    ips.push_back(one.ip);
+    LocalAddress to{};
+    std::copy(one.ip.bytes.begin(), one.ip.bytes.end(), to.ip);
+    to.prefix_bits = one.prefix_bits;
+    shown.push_back(to);
+  }
   if (const auto set = steering_.set_addresses(ips); !set) {
     log_write(LogLevel::error, "the XDP program's addresses: %s", strerror(set.error()));
   }
-  const auto count = static_cast<uint32_t>(std::min<size_t>(addresses_.size(), kMaxLocalAddresses));
-  control_.addresses_sequence.fetch_add(1, std::memory_order_acq_rel);
-  std::atomic_thread_fence(std::memory_order_release);
-  for (uint32_t i = 0; i < count; ++i) {
-    LocalAddress& to = control_.addresses[i];
-    std::memcpy(to.ip, addresses_[i].ip.bytes.data(), sizeof to.ip);
-    to.prefix_bits = addresses_[i].prefix_bits;
-  }
-  control_.address_count.store(count, std::memory_order_release);
-  control_.addresses_sequence.fetch_add(1, std::memory_order_release);
+  write_addresses(control_, shown);
 }
 
 void HostWatch::handle_neighbour(const nlmsghdr* header) {
@@ -226,10 +250,7 @@ void HostWatch::handle_neighbour(const nlmsghdr* header) {
   IpAddress ip;
   if (!read_ip(attributes[NDA_DST], ip)) return;
   MacAddress mac{};
-  const nlattr* const lladdr = attributes[NDA_LLADDR];
-  if (lladdr != nullptr && mnl_attr_get_payload_len(lladdr) == mac.size()) {
-    std::memcpy(mac.data(), mnl_attr_get_payload(lladdr), mac.size());
-  }
+  read_mac(attributes[NDA_LLADDR], mac);
   const bool deleted = header->nlmsg_type == RTM_DELNEIGH;
   const uint16_t nud = deleted ? uint16_t{NUD_NONE} : neighbour->ndm_state;
   const Neighbours::Outcome outcome = neighbours_.update({ip, nud, mac}, monotonic_s());
@@ -269,7 +290,9 @@ void HostWatch::ask(const IpAddress& ip) {
   }
 }
 
-void HostWatch::refresh() {
+bool HostWatch::refresh() {
+  changed_ = false;
+  if (outdated_) read_all_again();
   // Errors of requests, which nobody waits for.
   char ignored[1024];
   const int requests = mnl_socket_get_fd(requests_.get());
@@ -277,6 +300,7 @@ void HostWatch::refresh() {
          0)
     ;
   for (const IpAddress& ip : neighbours_.refresh(monotonic_s())) ask(ip);
+  return changed_;
 }
 
 }  // namespace underpass

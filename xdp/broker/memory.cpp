@@ -39,7 +39,7 @@ Control& init_control(const SharedMemory& memory, const Nic& nic, uint32_t slots
   control.version = kControlVersion;
   control.ifindex = nic.index;
   nic.name.copy(control.ifname, sizeof control.ifname - 1);
-  std::copy(nic.mac.begin(), nic.mac.end(), control.mac);
+  control.mac = mac_word(nic.mac);
   control.mtu_bytes = nic.mtu_bytes;
   control.queues = nic.rx_queues;
   control.tx_queues = nic.sending_queues();

@@ -140,7 +140,7 @@ void Server::tick(uint64_t now_ms) {
   if (service_.clients.has_returning()) service_.clients.retry_returning();
   if (now_ms < next_tick_ms_) return;
   next_tick_ms_ = now_ms + kTickMs;
-  if (service_.clients.attached_count() > 0) service_.watch.refresh();
+  if (service_.clients.attached_count() > 0 && service_.watch.refresh()) tell_change();
 }
 
 void Server::accept_all() {
