@@ -29,7 +29,7 @@ struct {
   __uint(type, BPF_MAP_TYPE_HASH);
   __uint(max_entries, UP_MAX_ADDRESSES);
   __type(key, struct up_address_key);
-  __type(value, __u32);
+  __type(value, struct up_address);
 } up_addresses SEC(".maps");
 
 /* Index: slot * queues + rx queue. Sized before loading. */
@@ -63,6 +63,18 @@ static __always_inline int parse(struct cursor* cursor, struct up_flow_key* flow
   return UP_PASS(pass_protocol);
 }
 
+static __always_inline struct up_address* find_address(const __u8* ip) {
+  struct up_address_key key;
+  __builtin_memcpy(key.ip, ip, sizeof(key.ip));
+  return bpf_map_lookup_elem(&up_addresses, &key);
+}
+
+static __always_inline int is_own(const struct up_address* any, const __u8* ip) {
+  __u32 bit = UP_ADDRESS_BIT(ip);
+  if (!(any->own[bit >> 6] >> (bit & 63) & 1)) return 0;
+  return find_address(ip) != 0;
+}
+
 /* The slot that the flow belongs to, or -1. */
 static __always_inline int find_slot(struct up_flow_key* flow) {
   __u32 protocol = flow->protocol == IPPROTO_UDP ? UP_PORT_UDP : UP_PORT_TCP;
@@ -90,7 +102,6 @@ SEC("xdp")
 int underpass_steer(struct xdp_md* ctx) {
   struct cursor cursor = {(void*)(long)ctx->data, (void*)(long)ctx->data_end};
   struct up_flow_key flow = {};
-  struct up_address_key address;
   __u64 bytes = cursor.end - cursor.at;
   count(UP_STEER_frames, 1);
 
@@ -99,15 +110,21 @@ int underpass_steer(struct xdp_md* ctx) {
     count((__u32)(-1 - parsed), 1);
     return XDP_PASS;
   }
-  __builtin_memcpy(address.ip, flow.local_ip, sizeof(address.ip));
-  if (!bpf_map_lookup_elem(&up_addresses, &address)) {
+  struct up_address* to = find_address(flow.local_ip);
+  if (!to || to->where != UP_ADDRESS_HERE) {
     count(UP_STEER_pass_address, 1);
     return XDP_PASS;
   }
   __u32 protocol = flow.protocol;
+  struct up_address_key source; /* find_slot() writes over the flow's */
+  __builtin_memcpy(source.ip, flow.remote_ip, sizeof(source.ip));
   int slot = find_slot(&flow);
   if (slot < 0) {
     count(UP_STEER_pass_port, 1);
+    return XDP_PASS;
+  }
+  if (is_nobodys(&source.ip[12]) || is_own(to, source.ip)) {
+    count(UP_STEER_pass_martian, 1);
     return XDP_PASS;
   }
   if (bytes > max_frame_bytes) {

@@ -40,7 +40,19 @@ struct up_flow_key {
 struct up_address_key {
   __u8 ip[16];
 };
-#define UP_MAX_ADDRESSES 256
+/* The host's own addresses: frames to those of the interface may be taken, and from none of them
+ * does another host send. */
+#define UP_ADDRESS_HERE 1U      /* on the interface */
+#define UP_ADDRESS_ELSEWHERE 2U /* on another one */
+#define UP_MAX_ADDRESSES 1024
+struct up_address {
+  __u32 where;
+  __u32 unused;
+  /* A bit for each of the host's addresses, the same in all entries: whose bit is not set is none.
+   * Every frame's source is asked for, and seldom found: this saves the look-up. */
+  __u64 own[4];
+};
+#define UP_ADDRESS_BIT(ip) (((ip)[15] + 37 * (ip)[14] + 101 * (ip)[13]) & 255)
 
 /* Counters of verdicts, per CPU. X(name, help) */
 #define UP_STEER_COUNTERS(X)                                           \
@@ -52,6 +64,7 @@ struct up_address_key {
   X(pass_short, "passed: too short for its headers")                   \
   X(pass_long, "passed: longer than a chunk")                          \
   X(pass_address, "passed: to an address that is not the interface's") \
+  X(pass_martian, "passed: from an address that no other host has")    \
   X(pass_port, "passed: no bypassed socket has the port")              \
   X(pass_no_socket, "passed: its owner has gone")                      \
   X(tcp_frames, "TCP frames redirected to a stack")                    \

@@ -44,6 +44,14 @@ static __always_inline int parse_ipv4(struct cursor* cursor, struct up_flow_key*
   return header->protocol;
 }
 
+/* Whether no host sends from the address: none, loopback, a group, broadcast (RFC 1122, 3.2.1.3).
+ * The kernel, which gets the frame, drops it (ip_route_input_slow()), or does not if it was told so
+ * (net.ipv4.conf.IFACE.route_localnet). */
+static __always_inline int is_nobodys(const __u8* v4) {
+  return (v4[0] | v4[1] | v4[2] | v4[3]) == 0 || v4[0] == 127 || (v4[0] & 0xf0) == 0xe0 ||
+         (v4[0] & v4[1] & v4[2] & v4[3]) == 0xff;
+}
+
 /* TCP's and UDP's first four bytes are the ports; `header_bytes` must be there too. */
 static __always_inline int parse_ports(struct cursor* cursor, struct up_flow_key* flow,
                                        __u32 header_bytes) {

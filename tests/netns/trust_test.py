@@ -1,10 +1,11 @@
 """trust_test.py - programs, users and hosts that do not play by the rules: what they cannot do"""
 
+import json
 import os
 import unittest
 
 from lab_case import PYTHON, ROOT, LabCase, needs_bypass, wait_until
-from lab import LIBRARY, UNDERPASS
+from lab import LIBRARY, UNDERPASS, sh
 
 HOSTILE = os.path.join(ROOT, "build", "tests", "netns", "programs", "hostile")
 AS_NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
@@ -24,6 +25,8 @@ while True:
             print("spoken to")
 """
 REPLY_BYTES = 136
+# On another interface of the server.
+OTHER_OWN = "10.99.9.9"
 
 
 @needs_bypass
@@ -101,6 +104,41 @@ class StrangerTest(LabCase):
         self.assertEqual(done.out, "served\n")
         self.assertIn("another user", done.err)
         self.assertNotIn("spoken to", self.stranger.log())
+
+
+@needs_bypass
+class MartianTest(LabCase):
+    """Source addresses that no other host can have: the kernel drops what comes from them."""
+
+    def received(self, bypass):
+        """The sources of the datagrams that a server got, of one from each source."""
+        port = self.lab.new_port()
+        server = self.background(self.server_host, self.server_host.python("sources.py", port), bypass)
+        self.server_host.wait_for_port(port, server, bypass, "udp")
+        own, peer = self.server_host.address, self.client_host.address
+        network = own.rpartition(".")[0]
+        sources = ["127.0.0.1", "127.9.9.9", "0.0.0.0", "0.1.2.3", "224.0.0.5", "239.255.1.1",
+                   "255.255.255.255", own, OTHER_OWN, "240.0.0.1", f"{network}.77",
+                   f"{network}.255", "198.51.100.9"]
+        mac = json.loads(sh("ip", "-n", self.server_host.namespace, "-j", "link", "show",
+                            self.server_host.iface))[0]["address"]
+        self.client_host.run(self.client_host.python(
+            "forge_sources.py", self.client_host.iface, mac, own, port, *sources, peer))
+        server.wait()
+        return server.log().split()
+
+    def test_datagrams_from_nowhere_are_dropped_as_on_the_kernel(self):
+        sh("ip", "-n", self.server_host.namespace, "address", "add", f"{OTHER_OWN}/32", "dev", "lo")
+        # Else it would drop more, by its routes; XDP does not look at those.
+        for name in ("all", self.server_host.iface):
+            self.server_host.run(["sh", "-c", f"echo 0 > /proc/sys/net/ipv4/conf/{name}/rp_filter"])
+        kernel = self.received(bypass=False)
+        self.assertIn("198.51.100.9", kernel)
+        self.assertNotIn(self.server_host.address, kernel)
+        with self.lab.traffic() as traffic:
+            self.assertEqual(self.received(bypass=True), kernel)
+        self.assertEqual(traffic[1].steer_pass_martian, 8)
+        self.assertEqual(traffic[1].udp_frames, len(kernel) + 1)
 
 
 if __name__ == "__main__":

@@ -33,13 +33,12 @@ SteerFixture::SteerFixture() : program_(steer_bpf__open(), steer_bpf__destroy) {
   cr_assert_eq(steer_bpf__load(program_.get()), 0);
 }
 
-void SteerFixture::add_address(const char* text) {
+void SteerFixture::add_address(const char* text, bool here) {
   in_addr v4{};
   cr_assert_eq(::inet_pton(AF_INET, text, &v4), 1);
-  const IpAddress ip = IpAddress::from_v4(v4.s_addr);
-  const uint32_t present = 1;
+  addresses_.push_back({IpAddress::from_v4(v4.s_addr), here});
   const int map = bpf_map__fd(program_->maps.up_addresses);
-  cr_assert_eq(bpf_map_update_elem(map, ip.bytes.data(), &present, BPF_ANY), 0);
+  cr_assert(set_own_addresses(map, addresses_).ok());
 }
 
 void SteerFixture::claim(uint8_t protocol, uint16_t port, uint32_t slot) {

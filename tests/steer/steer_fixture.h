@@ -2,9 +2,11 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "base/address.h"
 #include "base/fd.h"
+#include "xdp/broker/address_map.h"
 #include "xdp/broker_client.h"
 #include "xdp/steer.skel.h"
 
@@ -23,7 +25,7 @@ class SteerFixture {
  public:
   SteerFixture();
 
-  void add_address(const char* text);
+  void add_address(const char* text, bool here = true);
   void claim(uint8_t protocol, uint16_t port, uint32_t slot);
   // Rings for the slot's rx queue 0, which is the one that test runs come from.
   void give_socket(uint32_t slot);
@@ -36,6 +38,7 @@ class SteerFixture {
 
  private:
   std::unique_ptr<steer_bpf, void (*)(steer_bpf*)> program_;
+  std::vector<OwnAddress> addresses_;
   Fd xsks_[kSteerSlots];
 };
 

@@ -23,6 +23,7 @@ namespace {
 // The tables that every frame below meets.
 constexpr const char* kOurs = "10.0.0.1";
 constexpr const char* kOurSecond = "10.0.0.2";
+constexpr const char* kOursElsewhere = "10.1.0.1";
 constexpr const char* kPeer = "10.0.0.9";
 constexpr uint16_t kClaimed = 7000;     // slot 1
 constexpr uint16_t kDead = 7001;        // slot 2, which has no rings
@@ -37,6 +38,7 @@ constexpr uint16_t kFlowPeer = 40000;
 struct FrameSpec {
   uint16_t ether_type = ETH_P_IP;
   const char* to = kOurs;
+  const char* from = kPeer;
   uint8_t protocol = IPPROTO_TCP;
   uint16_t from_port = 50000;
   uint16_t to_port = kClaimed;
@@ -83,6 +85,43 @@ const Case kCases[] = {
      {.to = "255.255.255.255", .protocol = IPPROTO_UDP},
      XDP_PASS,
      UP_STEER_pass_address},
+    {"to an address of another interface of ours",
+     {.to = kOursElsewhere},
+     XDP_PASS,
+     UP_STEER_pass_address},
+    {"from loopback", {.from = "127.0.0.1"}, XDP_PASS, UP_STEER_pass_martian},
+    {"from the end of loopback", {.from = "127.255.255.254"}, XDP_PASS, UP_STEER_pass_martian},
+    {"from behind loopback", {.from = "128.0.0.1"}, XDP_REDIRECT, UP_STEER_tcp_frames},
+    {"from no address", {.from = "0.0.0.0"}, XDP_PASS, UP_STEER_pass_martian},
+    {"from network zero, as the kernel", {.from = "0.0.0.1"}, XDP_REDIRECT, UP_STEER_tcp_frames},
+    {"from before the groups", {.from = "223.255.255.255"}, XDP_REDIRECT, UP_STEER_tcp_frames},
+    {"from a group", {.from = "224.0.0.1"}, XDP_PASS, UP_STEER_pass_martian},
+    {"from the last group",
+     {.from = "239.255.255.255", .protocol = IPPROTO_UDP},
+     XDP_PASS,
+     UP_STEER_pass_martian},
+    {"from a reserved address, as the kernel",
+     {.from = "240.0.0.1"},
+     XDP_REDIRECT,
+     UP_STEER_tcp_frames},
+    {"from broadcast", {.from = "255.255.255.255"}, XDP_PASS, UP_STEER_pass_martian},
+    {"from its own destination", {.from = kOurs}, XDP_PASS, UP_STEER_pass_martian},
+    {"from another address of ours",
+     {.from = kOurSecond, .protocol = IPPROTO_UDP},
+     XDP_PASS,
+     UP_STEER_pass_martian},
+    {"from an address of another interface of ours",
+     {.from = kOursElsewhere},
+     XDP_PASS,
+     UP_STEER_pass_martian},
+    {"from an address with the bit of one of ours",
+     {.from = "10.0.1.220"},
+     XDP_REDIRECT,
+     UP_STEER_tcp_frames},
+    {"from an address of ours to a port of the kernel's",
+     {.from = kOurs, .to_port = 22},
+     XDP_PASS,
+     UP_STEER_pass_port},
     {"first fragment", {.fragment = 0x2000}, XDP_PASS, UP_STEER_pass_fragment},
     {"last fragment", {.fragment = 0x00b9}, XDP_PASS, UP_STEER_pass_fragment},
     {"fragmenting allowed, but not done", {.fragment = 0}, XDP_REDIRECT, UP_STEER_tcp_frames},
@@ -158,7 +197,7 @@ std::vector<uint8_t> frame_of(const FrameSpec& spec) {
   ip.ihl = spec.header_words & 0xf;
   ip.protocol = spec.protocol;
   ip.frag_off = htons(spec.fragment);
-  ip.saddr = v4(kPeer);
+  ip.saddr = v4(spec.from);
   ip.daddr = v4(spec.to);
   const uint16_t ports[] = {htons(spec.from_port), htons(spec.to_port)};
   std::memcpy(frame.data(), &ethernet, sizeof ethernet);
@@ -185,6 +224,7 @@ up_flow_key flow_key(const char* local, uint16_t local_port, const char* remote,
 void fill_tables(SteerFixture& steer) {
   steer.add_address(kOurs);
   steer.add_address(kOurSecond);
+  steer.add_address(kOursElsewhere, false);
   for (const uint32_t slot : {0U, 1U, 3U}) steer.give_socket(slot);
   steer.claim(IPPROTO_TCP, kClaimed, 1);
   steer.claim(IPPROTO_UDP, kClaimed, 1);

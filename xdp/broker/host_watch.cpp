@@ -213,32 +213,42 @@ void HostWatch::handle_address(const nlmsghdr* header) {
 
 void HostWatch::apply_address(const nlmsghdr* header) {
   const auto* const address = static_cast<const ifaddrmsg*>(mnl_nlmsg_get_payload(header));
-  if (address->ifa_index != ifindex_) return;
   const auto attributes = attributes_of(header, sizeof *address);
   IpAddress ip;
   // On a point-to-point link IFA_ADDRESS is the peer's; IPv6 has no IFA_LOCAL otherwise.
   if (!read_ip(attributes[IFA_LOCAL], ip) && !read_ip(attributes[IFA_ADDRESS], ip)) return;
-  const Address named{ip, address->ifa_prefixlen + (ip.is_v4() ? 96U : 0U)};
+  const Address named{ip, address->ifa_prefixlen + (ip.is_v4() ? 96U : 0U), address->ifa_index};
   const auto found = std::find(addresses_.begin(), addresses_.end(), named);
   const bool present = found != addresses_.end();
   if (header->nlmsg_type == RTM_NEWADDR && !present) addresses_.push_back(named);
   if (header->nlmsg_type == RTM_DELADDR && present) addresses_.erase(found);
 }
 
+// The interface's own first: should all be too many, these are there.
 void HostWatch::publish_addresses() {
-  std::vector<IpAddress> ips;
-  std::vector<LocalAddress> shown;
+  std::vector<OwnAddress> own;
+  std::vector<LocalAddress> here;
   for (const Address& one : addresses_) {
-    ips.push_back(one.ip);
-    LocalAddress to{};
-    std::copy(one.ip.bytes.begin(), one.ip.bytes.end(), to.ip);
-    to.prefix_bits = one.prefix_bits;
-    shown.push_back(to);
+    if (one.ifindex != ifindex_) continue;
+    // What comes to 127.0.0.0/8 from the wire is the kernel's to drop.
+    own.push_back({one.ip, !one.ip.is_loopback()});
+    LocalAddress shown{};
+    std::copy(one.ip.bytes.begin(), one.ip.bytes.end(), shown.ip);
+    shown.prefix_bits = one.prefix_bits;
+    here.push_back(shown);
   }
-  if (const auto set = steering_.set_addresses(ips); !set) {
+  const size_t count = own.size();
+  const auto is_here = [&](const Address& one) {
+    return std::any_of(own.begin(), own.begin() + static_cast<long>(count),
+                       [&](const OwnAddress& of) { return of.ip == one.ip; });
+  };
+  for (const Address& one : addresses_) {
+    if (!is_here(one)) own.push_back({one.ip, false});
+  }
+  if (const auto set = steering_.set_addresses(own); !set) {
     log_write(LogLevel::error, "the XDP program's addresses: %s", strerror(set.error()));
   }
-  write_addresses(control_, shown);
+  write_addresses(control_, here);
 }
 
 void HostWatch::handle_neighbour(const nlmsghdr* header) {

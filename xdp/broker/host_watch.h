@@ -33,9 +33,11 @@ class HostWatch {
   bool interface_gone() const { return interface_gone_; }
 
  private:
+  // Of the whole host: a frame from any of them is not another host's.
   struct Address {
     IpAddress ip;
     uint32_t prefix_bits;
+    uint32_t ifindex;
     bool operator==(const Address&) const = default;
   };
   using Socket = std::unique_ptr<mnl_socket, int (*)(mnl_socket*)>;

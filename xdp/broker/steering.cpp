@@ -201,29 +201,12 @@ int Steering::ports_fd() const { return map_fd(program_->maps.up_ports); }
 int Steering::flows_fd() const { return map_fd(program_->maps.up_flows); }
 int Steering::link_fd() const { return link_ ? link_.get() : ports_fd(); }
 
-Result<void> Steering::set_addresses(std::span<const IpAddress> addresses) {
-  const int map = map_fd(program_->maps.up_addresses);
-  std::vector<IpAddress> stale;
-  up_address_key key;
-  void* before = nullptr;
-  while (bpf_map_get_next_key(map, before, &key) == 0) {
-    IpAddress known;
-    std::memcpy(known.bytes.data(), key.ip, sizeof key.ip);
-    const bool stays = std::find(addresses.begin(), addresses.end(), known) != addresses.end();
-    if (!stays) stale.push_back(known);
-    before = &key;
-  }
-  for (const IpAddress& address : stale) bpf_map_delete_elem(map, address.bytes.data());
-  const uint32_t present = 1;
-  for (const IpAddress& address : addresses) {
-    if (bpf_map_update_elem(map, address.bytes.data(), &present, BPF_ANY) != 0) return Error{errno};
-  }
-  return {};
+Result<void> Steering::set_addresses(std::span<const OwnAddress> addresses) {
+  return set_own_addresses(map_fd(program_->maps.up_addresses), addresses);
 }
 
 bool Steering::has_address(const IpAddress& ip) const {
-  uint32_t value = 0;
-  return bpf_map_lookup_elem(map_fd(program_->maps.up_addresses), ip.bytes.data(), &value) == 0;
+  return is_own_address(map_fd(program_->maps.up_addresses), ip);
 }
 
 Result<void> Steering::put_socket(uint32_t slot, uint32_t queue, int xsk_fd) {

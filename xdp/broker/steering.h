@@ -11,6 +11,7 @@
 #include "base/address.h"
 #include "base/fd.h"
 #include "base/result.h"
+#include "xdp/broker/address_map.h"
 #include "xdp/broker/nic.h"
 #include "xdp/broker_client.h"
 
@@ -36,8 +37,8 @@ class Steering {
   // ports_fd() where there is no link (AttachedFd::kLinkFd).
   int link_fd() const;
 
-  // The addresses whose frames may be taken; replaces those of before.
-  Result<void> set_addresses(std::span<const IpAddress> addresses);
+  // The host's addresses; replaces those of before. Frames to those of the interface may be taken.
+  Result<void> set_addresses(std::span<const OwnAddress> addresses);
   bool has_address(const IpAddress& ip) const;
   Result<void> put_socket(uint32_t slot, uint32_t queue, int xsk_fd);
   // No frame goes to this slot any more when this returns, and its ports and flows are free.
