@@ -50,7 +50,10 @@ void Destinations::refresh(const IpAddress& ip, Destination& destination, uint64
     return;
   }
   // Who waits is told of a failure (retry()); whoever comes after that asks anew, as in the kernel.
-  const bool failed = destination.asking && view.failures != destination.failures;
+  // Fewer failures than before: the entry has made room for another's, and counts from 0 again.
+  const auto more = static_cast<int32_t>(view.failures - destination.failures);
+  if (more < 0) destination.failures = view.failures;
+  const bool failed = destination.asking && more > 0;
   if (failed && !destination.waiting.empty()) {
     destination.state = NeighbourState::kFailed;
     return;
@@ -70,6 +73,11 @@ void Destinations::enqueue(Destination& destination, std::vector<uint8_t> packet
   }
   destination.waiting.push_back(std::move(packet));
   ++waiting_;
+}
+
+void Destinations::drop_waiting(Destination& destination) {
+  waiting_ -= destination.waiting.size();
+  destination.waiting.clear();
 }
 
 void Destinations::forget_unused(uint64_t now_ns) {

@@ -49,12 +49,14 @@ class Destinations {
   void enqueue(Destination& destination, std::vector<uint8_t> packet);
   bool anybody_waits() const { return waiting_ != 0; }
   // Calls send(ip, destination, packet) for what can go now, and failed(ip) where the kernel has
-  // given up.
+  // given up. What has no way over the interface any more is dropped without a word, as a
+  // retransmission that finds none.
   template <class Send, class Failed>
   void retry(uint64_t now_ns, Send send, Failed failed);
 
  private:
   void refresh(const IpAddress& ip, Destination& destination, uint64_t now_ns);
+  void drop_waiting(Destination& destination);
   void forget_unused(uint64_t now_ns);
 
   HostView& host_;
@@ -71,14 +73,15 @@ void Destinations::retry(uint64_t now_ns, Send send, Failed failed) {
   for (auto& [ip, destination] : table_) {
     if (destination.waiting.empty()) continue;
     refresh(ip, destination, now_ns);
-    if (destination.state == NeighbourState::kReachable) {
+    if (destination.error != 0 || !destination.route.through_interface) {
+      drop_waiting(destination);
+    } else if (destination.state == NeighbourState::kReachable) {
       std::vector<std::vector<uint8_t>> packets = std::move(destination.waiting);
       destination.waiting.clear();
       waiting_ -= packets.size();
       for (const auto& packet : packets) send(ip, destination, packet);
     } else if (destination.state == NeighbourState::kFailed) {
-      waiting_ -= destination.waiting.size();
-      destination.waiting.clear();
+      drop_waiting(destination);
       destination.asking = false;
       failures.push_back(ip);
     }

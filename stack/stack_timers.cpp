@@ -446,7 +446,8 @@ void Stack::let_go(TcpEndpoint& endpoint) {
 
 void Stack::check_neighbours() {
   if (!destinations_.anybody_waits()) return;
-  const uint64_t generation = host_.neighbour_generation();
+  // Both only grow.
+  const uint64_t generation = host_.neighbour_generation() + host_.route_generation();
   if (generation == neighbours_seen_) return;
   neighbours_seen_ = generation;
   destinations_.retry(

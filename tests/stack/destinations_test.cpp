@@ -84,6 +84,47 @@ Test(destinations, who_comes_after_a_failure_asks_anew_and_is_told_of_the_next) 
   }
 }
 
+// Seen as EHOSTUNREACH of a host that answers: the entry had made room for another, whose failures
+// count from 0.
+Test(destinations, an_entry_that_goes_while_it_is_asked_for_has_not_failed) {
+  Fixture f;
+  for (int i = 0; i < 2; ++i) f.view.set_neighbour(ip("10.0.0.2"), NeighbourState::kFailed);
+  f.destinations.enqueue(f.destinations.look_up(ip("10.0.0.2"), f.now), {1});
+  f.view.evict(ip("10.0.0.2"));
+  f.retry();
+  cr_expect_eq(f.failed, 0);
+  cr_expect(f.destinations.anybody_waits());
+  f.view.set_neighbour(ip("10.0.0.2"), NeighbourState::kFailed);
+  f.retry();
+  cr_expect_eq(f.failed, 1, "the next failure is one");
+}
+
+// They would wait for ever, and have every drive() look at all destinations.
+Test(destinations, what_waits_is_dropped_when_there_is_no_route_any_more) {
+  Fixture f;
+  f.view.set_neighbour(ip("10.0.0.2"), NeighbourState::kEmpty);
+  f.destinations.enqueue(f.destinations.look_up(ip("10.0.0.2"), f.now), {1});
+  f.view.set_route_error(EHOSTUNREACH);
+  f.retry();
+  cr_expect_not(f.destinations.anybody_waits());
+  cr_expect_eq(f.failed, 0, "a soft error, as of a retransmission");
+  f.view.set_route_error(0);
+  f.view.set_neighbour(ip("10.0.0.2"), NeighbourState::kReachable);
+  f.retry();
+  cr_expect_eq(f.sent, 0);
+}
+
+Test(destinations, what_waits_is_dropped_when_the_route_leads_elsewhere) {
+  Fixture f;
+  f.view.set_neighbour(ip("10.0.0.2"), NeighbourState::kEmpty);
+  f.destinations.enqueue(f.destinations.look_up(ip("10.0.0.2"), f.now), {1});
+  f.view.set_elsewhere(true);
+  f.view.set_neighbour(ip("10.0.0.2"), NeighbourState::kReachable);
+  f.retry();
+  cr_expect_eq(f.sent, 0);
+  cr_expect_not(f.destinations.anybody_waits());
+}
+
 // The broker may have been restarted since.
 Test(destinations, a_request_that_is_not_answered_is_repeated_while_packets_wait) {
   Fixture f;

@@ -14,7 +14,7 @@ IpAddress ip(const char* text) { return IpAddress::from_v4(inet_addr(text)); }
 Result<Route> SimulatedView::route(const IpAddress& destination, const IpAddress&) {
   if (route_error_ != 0) return Error{route_error_};
   Route route;
-  route.through_interface = destination != own_;
+  route.through_interface = destination != own_ && !elsewhere_;
   route.next_hop = destination;
   route.source = own_;
   route.mtu_bytes = 1500;
@@ -54,6 +54,16 @@ void SimulatedView::set_neighbour(const IpAddress& ip, NeighbourState state) {
 
 void SimulatedView::set_route_error(int error) {
   route_error_ = error;
+  ++routes_;
+}
+
+void SimulatedView::evict(const IpAddress& ip) {
+  entries_[ip.bytes] = {};
+  ++neighbours_;
+}
+
+void SimulatedView::set_elsewhere(bool elsewhere) {
+  elsewhere_ = elsewhere;
   ++routes_;
 }
 

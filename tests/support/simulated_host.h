@@ -32,8 +32,12 @@ class SimulatedView : public HostView {
   void set_peer_mac(const MacAddress& mac) { peer_mac_ = mac; }
   // kFailed: the kernel gives up, once more.
   void set_neighbour(const IpAddress& ip, NeighbourState state);
+  // Its entry makes room for another.
+  void evict(const IpAddress& ip);
   void set_route_error(int error);
   void set_setting(const char* name, uint8_t value) { settings_[name] = value; }
+  // Routes lead over another interface.
+  void set_elsewhere(bool elsewhere);
   size_t resolves() const { return resolves_; }
 
  private:
@@ -42,6 +46,7 @@ class SimulatedView : public HostView {
   std::map<std::array<uint8_t, 16>, NeighbourView> entries_;
   std::map<std::string, uint8_t> settings_;
   int route_error_ = 0;
+  bool elsewhere_ = false;
   uint64_t routes_ = 1;
   uint64_t neighbours_ = 1;
   size_t resolves_ = 0;
