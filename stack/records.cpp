@@ -29,6 +29,9 @@ SocketRecord* Records::take(uint8_t protocol, const SocketAddress& local,
   set_remote(record, remote);
   record.rx_queue_bytes.store(0, std::memory_order_relaxed);
   record.tx_queue_bytes.store(0, std::memory_order_relaxed);
+  record.snd_nxt.store(0, std::memory_order_relaxed);
+  record.rcv_nxt.store(0, std::memory_order_relaxed);
+  record.rtt_us.store(0, std::memory_order_relaxed);
   record.state.store(static_cast<uint8_t>(SocketState::kClose), std::memory_order_relaxed);
   record.in_use.store(1, std::memory_order_release);
   return &record;
