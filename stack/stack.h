@@ -153,6 +153,7 @@ class Stack {
   pbuf* wrap(const RxFrame& frame, uint8_t* data, uint32_t bytes) UP_REQUIRES(stack_mutex);
   void release_returned() UP_REQUIRES(stack_mutex);
 
+  void follow_mtu() UP_REQUIRES(stack_mutex);
   void run_timers() UP_REQUIRES(stack_mutex);
   void due_at(uint64_t at_ns) UP_REQUIRES(stack_mutex) {
     if (at_ns < watched_until_ns_) watcher_->deadline_is_earlier(at_ns);

@@ -54,7 +54,25 @@ uint64_t Stack::next_deadline_ns() const {
   return next;
 }
 
+// Routes and what is said to peers keep the MSS of the handshake; what is sent fits the interface.
+// lwIP reads the MTU when a connection is opened. A larger one than then is not made use of.
+void Stack::follow_mtu() {
+  const auto mtu = static_cast<u16_t>(port_.capabilities().mtu_bytes);
+  if (mtu == netif_->mtu) return;
+  enter();
+  netif_->mtu = mtu;
+  const auto fits =
+      static_cast<u16_t>(std::max<int>(mtu - kIpv4HeaderBytes - kTcpHeaderBytes, kMinMss));
+  for (TcpEndpoint* endpoint : tcp_.all()) {
+    if (endpoint->pcb_ == nullptr) continue;
+    const u16_t most = endpoint->window_opened_ ? endpoint->opened_mss_ : endpoint->pcb_->mss;
+    endpoint->fit_segments(std::min(most, fits));
+    settle(*endpoint);
+  }
+}
+
 void Stack::run_timers() {
+  follow_mtu();
   check_neighbours();
   const uint64_t tick = now_ns_ / kFastTickNs;
   if (timers_.next_tick() <= tick) run_due(tick);
@@ -244,6 +262,7 @@ void Stack::open_window(TcpEndpoint& endpoint) {
   tcp_pcb& pcb = *endpoint.pcb_;
   endpoint.window_opened_ = true;
   pcb.mss = std::max(pcb.mss, kMinMss);
+  endpoint.opened_mss_ = pcb.mss;
   pcb.cwnd = kInitialWindowSegments * pcb.mss;
   // Karn: a handshake that was sent again says nothing.
   if (endpoint.syn_was_resent_) return;

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "stack/lwip_port/lwip_window.h"
+#include "stack/segment_size.h"
 #include "stack/tcp_listener.h"
 
 namespace underpass {
@@ -337,6 +338,18 @@ void TcpEndpoint::send_held() {
   short_sent_ = true;
   short_end_ = pcb_->snd_lbb;
   tcp_output(pcb_);
+}
+
+// What is too long for one segment is not short: it waits for no company.
+void TcpEndpoint::fit_segments(uint16_t mss) {
+  PcbWindow window(pcb_);
+  const int options = held_ == nullptr ? 0 : LWIP_TCP_OPT_LENGTH(held_->flags);
+  if (held_ != nullptr && held_->len + options > mss) {
+    held_until_ns_ = UINT64_MAX;
+    put_back_held();
+  }
+  underpass::fit_segments(*pcb_, mss);
+  if (pcb_->state >= ESTABLISHED && pcb_->state != TIME_WAIT) tcp_output(pcb_);
 }
 
 void TcpEndpoint::send_held_if_allowed() {

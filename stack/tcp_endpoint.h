@@ -138,6 +138,8 @@ class TcpEndpoint {
   void send_held() UP_REQUIRES(stack_mutex);
   void send_held_if_allowed() UP_REQUIRES(stack_mutex);
   void drop_held();
+  // The MSS is another one now, also for what is queued.
+  void fit_segments(uint16_t mss) UP_REQUIRES(stack_mutex);
   bool short_segment_unacknowledged() const;
   size_t write(std::span<const iovec> data, size_t skip_bytes, bool more, bool* full)
       UP_REQUIRES(stack_mutex);
@@ -183,6 +185,7 @@ class TcpEndpoint {
   bool syn_was_resent_ = false;
   tcp_seg* held_ = nullptr;
   uint16_t held_oversize_ = 0;
+  uint16_t opened_mss_ = 0;  // once the handshake is over
   uint64_t held_until_ns_ = UINT64_MAX;
   uint32_t short_end_ = 0;  // of the last short segment that was sent
   bool short_sent_ = false;
