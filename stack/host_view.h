@@ -7,6 +7,7 @@
 #include "base/address.h"
 #include "base/result.h"
 #include "xdp/neighbour_table.h"
+#include "xdp/unreachable.h"
 
 namespace underpass {
 
@@ -34,6 +35,8 @@ class HostView {
   virtual uint64_t neighbour_generation() const = 0;
   // net.ipv4.NAME of this network namespace. Nothing: this kernel has none, or there is no /proc.
   virtual std::optional<uint8_t> setting(const char* name) const = 0;
+  // What was said of segments that were sent, since the last call said nothing.
+  virtual std::optional<Unreachable> next_unreachable() = 0;
 };
 
 }  // namespace underpass

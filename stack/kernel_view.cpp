@@ -112,6 +112,8 @@ NeighbourView KernelView::neighbour(const IpAddress& ip) { return attachment_.ne
 
 void KernelView::resolve(const IpAddress& ip) { attachment_.resolve(ip); }
 
+std::optional<Unreachable> KernelView::next_unreachable() { return attachment_.next_unreachable(); }
+
 uint64_t KernelView::neighbour_generation() const {
   return attachment_.control().neighbour_generation.load(std::memory_order_acquire);
 }

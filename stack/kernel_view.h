@@ -20,6 +20,7 @@ class KernelView : public HostView {
   void resolve(const IpAddress& ip) override;
   uint64_t neighbour_generation() const override;
   std::optional<uint8_t> setting(const char* name) const override;
+  std::optional<Unreachable> next_unreachable() override;
 
  private:
   Attachment& attachment_;

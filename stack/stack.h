@@ -174,6 +174,7 @@ class Stack {
   void check_keepalives() UP_REQUIRES(stack_mutex);
   uint64_t keepalive(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
   void check_neighbours() UP_REQUIRES(stack_mutex);
+  void check_unreachable() UP_REQUIRES(stack_mutex);
   void tune(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
   void open_window(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
   void update_keepalive(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);

@@ -74,6 +74,7 @@ void Stack::follow_mtu() {
 void Stack::run_timers() {
   follow_mtu();
   check_neighbours();
+  check_unreachable();
   const uint64_t tick = now_ns_ / kFastTickNs;
   if (timers_.next_tick() <= tick) run_due(tick);
   if (time_wait_first_ < time_wait_.size()) expire_time_wait();
@@ -461,6 +462,22 @@ void Stack::let_go(TcpEndpoint& endpoint) {
   if (!endpoint.disowned_) return;
   records_.give_back(endpoint.record_);
   delete &endpoint;
+}
+
+// tcp_v4_err(): what is connecting ends, if the message quotes a segment that may be in flight. Of
+// an established connection it would be a soft error, which nobody asks for here.
+void Stack::check_unreachable() {
+  while (const auto said = host_.next_unreachable()) {
+    TcpEndpoint* const endpoint = tcp_.find({said->local, said->remote});
+    if (endpoint == nullptr || endpoint->pcb_ == nullptr || endpoint->pcb_->state != SYN_SENT) {
+      continue;
+    }
+    const tcp_pcb& pcb = *endpoint->pcb_;
+    if (said->sequence - pcb.lastack > pcb.snd_nxt - pcb.lastack) continue;
+    endpoint->abort();
+    endpoint->fail(said->error);
+    settle(*endpoint);
+  }
 }
 
 void Stack::check_neighbours() {

@@ -3,7 +3,7 @@
 // SOCK_SEQPACKET, one struct a message, descriptors with SCM_RIGHTS. The broker speaks first:
 // kHello lets the client in, or says why not. The connection is the client's lease; its end is the
 // client's death. After kAttached the broker sends kChanged whenever the memory that it writes
-// tells something new.
+// tells something new, and kUnreachable for what that memory has no place for.
 #pragma once
 
 #include <net/if.h>
@@ -34,14 +34,30 @@ struct BrokerRequest {
   uint8_t ip[16];
 };
 
-enum class ReplyKind : uint32_t { kHello = 1, kAttached, kObserved, kCounted, kChanged };
+enum class ReplyKind : uint32_t {
+  kHello = 1,
+  kAttached,
+  kObserved,
+  kCounted,
+  kChanged,
+  kUnreachable,  // an ICMP error about a segment that the client has sent
+};
+
+// Of kUnreachable; `error` is what it means.
+struct UnreachableNote {
+  up_flow_key flow;
+  uint32_t sequence;
+};
 
 struct BrokerReply {
   ReplyKind kind;
   uint32_t protocol;  // kBrokerProtocol; other fields mean nothing if it is another
   uint32_t error;     // errno, or 0
   uint32_t slot;
-  uint64_t counters[UP_STEER_COUNTER_COUNT];
+  union {
+    uint64_t counters[UP_STEER_COUNTER_COUNT];
+    UnreachableNote unreachable;
+  };
 };
 
 // The descriptors of kAttached, in this order; kObserved has the control memory alone.

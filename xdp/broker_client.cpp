@@ -1,6 +1,8 @@
 // broker_client.cpp - one Unix socket: first the lease, then requests, then the news
 #include "xdp/broker_client.h"
 
+#include <arpa/inet.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -177,15 +179,23 @@ class LiveAttachment : public Attachment {
   int notify_fd() const override { return lease_.get(); }
   bool broker_alive() const override { return broker_alive_; }
 
-  // The news are in the control memory; the messages only wake.
+  // Most news are in the control memory; the messages only wake.
   void drain_notify() override {
     while (broker_alive_) {
-      BrokerReply news;
+      BrokerReply news{};
       const long got =
           sys::call(SYS_recvfrom, lease_.get(), sys::arg(&news), sizeof news, MSG_DONTWAIT, 0, 0);
       if (got == -EAGAIN || got == -EINTR) return;
       if (got <= 0) broker_alive_ = false;
+      if (got == sizeof news && news.kind == ReplyKind::kUnreachable) note_unreachable(news);
     }
+  }
+
+  std::optional<Unreachable> next_unreachable() override {
+    if (unreachable_.empty()) return std::nullopt;
+    const Unreachable last = unreachable_.back();
+    unreachable_.pop_back();
+    return last;
   }
 
  private:
@@ -199,7 +209,23 @@ class LiveAttachment : public Attachment {
   Control& control_;
   PortTable ports_;
   XskPort port_;
+  void note_unreachable(const BrokerReply& news) {
+    // Whoever floods us with them does not fill our memory.
+    constexpr size_t kMost = 1024;
+    if (unreachable_.size() >= kMost) return;
+    const up_flow_key& flow = news.unreachable.flow;
+    Unreachable note;
+    std::copy(std::begin(flow.local_ip), std::end(flow.local_ip), note.local.ip.bytes.begin());
+    std::copy(std::begin(flow.remote_ip), std::end(flow.remote_ip), note.remote.ip.bytes.begin());
+    note.local.port = ntohs(flow.local_port);
+    note.remote.port = ntohs(flow.remote_port);
+    note.sequence = news.unreachable.sequence;
+    note.error = static_cast<int>(news.error);
+    unreachable_.push_back(note);
+  }
+
   bool broker_alive_ = true;
+  std::vector<Unreachable> unreachable_;
 };
 
 }  // namespace

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/fd.h"
@@ -17,6 +18,7 @@
 #include "xdp/neighbour_table.h"
 #include "xdp/port_table.h"
 #include "xdp/steer_abi.h"
+#include "xdp/unreachable.h"
 
 namespace underpass {
 
@@ -41,6 +43,8 @@ class Attachment {
   // Readable when a neighbour or route changed since the last drain(), or the broker has gone.
   virtual int notify_fd() const = 0;
   virtual void drain_notify() = 0;
+  // What the last drain_notify() brought; then nothing more.
+  virtual std::optional<Unreachable> next_unreachable() = 0;
   virtual bool broker_alive() const = 0;
 };
 

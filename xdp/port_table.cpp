@@ -18,7 +18,9 @@ uint32_t index_of(uint8_t protocol, uint16_t port) {
   return UP_PORT_INDEX(protocol == IPPROTO_UDP ? UP_PORT_UDP : UP_PORT_TCP, port);
 }
 
-up_flow_key key_of(const Flow& flow) {
+}  // namespace
+
+up_flow_key flow_key_of(const Flow& flow) {
   up_flow_key key{};
   std::memcpy(key.local_ip, flow.local.ip.bytes.data(), sizeof key.local_ip);
   key.local_port = htons(flow.local.port);
@@ -29,6 +31,8 @@ up_flow_key key_of(const Flow& flow) {
   key.protocol = flow.protocol;
   return key;
 }
+
+namespace {
 
 // An entry without its count of flows.
 uint64_t claim_of(uint32_t slot, const IpAddress& ip) {
@@ -85,7 +89,7 @@ void PortTable::release(uint8_t protocol, const SocketAddress& local) {
 // The mark first: a client that is killed half-way leaves a mark too many, which costs a look-up;
 // never one too few, which would hide the flow.
 Result<void> PortTable::add_flow(const Flow& flow) {
-  const up_flow_key key = key_of(flow);
+  const up_flow_key key = flow_key_of(flow);
   auto* entry = &entries_[index_of(flow.protocol, flow.local.port)].value;
   bpf_attr attributes{};
   attributes.map_fd = static_cast<uint32_t>(flow_map_fd_);
@@ -101,7 +105,7 @@ Result<void> PortTable::add_flow(const Flow& flow) {
 }
 
 void PortTable::remove_flow(const Flow& flow) {
-  const up_flow_key key = key_of(flow);
+  const up_flow_key key = flow_key_of(flow);
   bpf_attr attributes{};
   attributes.map_fd = static_cast<uint32_t>(flow_map_fd_);
   attributes.key = reinterpret_cast<uint64_t>(&key);

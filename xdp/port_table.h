@@ -17,6 +17,9 @@ struct Flow {
   SocketAddress remote;
 };
 
+// As the flow map has it.
+up_flow_key flow_key_of(const Flow& flow);
+
 // The steering tables as one client sees them. Entries of other clients are never changed: all
 // updates are compare-and-swap on the mapped array. Thread-safe for different ports; the stack
 // mutex guards the rest.

@@ -11,6 +11,8 @@ from lab_case import LabCase, needs_bypass, over_roles, wait_until
 # An address of the lab's network that no host has.
 NOBODY_BYTE = "99"
 DEAD_BYTE = "98"
+# Behind the server, if it routed.
+BEYOND = "192.0.2.0/24"
 
 
 class ErrorsTest(LabCase):
@@ -65,6 +67,24 @@ class ErrorsTest(LabCase):
     @needs_bypass
     def test_host_that_nobody_has_is_unreachable_for_an_event_loop(self):
         self.compare("connect_epoll", self.nobody, 7, expected=["SO_ERROR: EHOSTUNREACH"])
+
+    @needs_bypass
+    def test_router_that_knows_no_way_ends_a_connect(self):
+        """Not compared line by line: over veth the router's word may come while the kernel's connect(2)
+        has its own socket locked, which then stays half open until the next SYN."""
+        self.server_host.run(["sysctl", "-q", "-w", "net.ipv4.ip_forward=1", "net.ipv4.icmp_ratelimit=0"])
+        self.client_host.run(["ip", "route", "add", BEYOND, "via", self.server_host.address])
+        address = BEYOND.replace("0/24", "7")
+        for kind in ("unreachable", "prohibit"):
+            self.server_host.run(["ip", "route", "replace", kind, BEYOND])
+            for what, said in (("connect", "connect: EHOSTUNREACH"),
+                               ("connect_epoll", "SO_ERROR: EHOSTUNREACH")):
+                argv = self.client_host.python("attempt.py", what, address, 7)
+                for bypass in (False, True):
+                    with self.subTest(kind=kind, what=what, bypass=bypass), self.lab.traffic() as traffic:
+                        self.assertIn(said, self.client_host.run(argv, bypass=bypass).out.splitlines())
+                if what == "connect_epoll":
+                    self.assertEqual(traffic[0].kernel_tcp, 0, traffic[0].describe())
 
     @needs_bypass
     def test_silent_host_times_out(self):

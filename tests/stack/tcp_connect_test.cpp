@@ -58,6 +58,32 @@ Test(tcp_connect, the_syn_offers_what_linux_offers) {
   cr_expect(syn.options.size() >= 20);
 }
 
+// A router that knows no way (tcp_v4_err()). The sequence number is what a forger does not know.
+Test(tcp_connect, a_router_that_says_unreachable_ends_it_if_it_quotes_the_syn) {
+  RawPeer peer;
+  const SocketAddress local{ip("10.0.0.1"), 5000, 0}, remote{ip("10.0.0.2"), 80, 0};
+  const auto made = TcpEndpoint::connect(peer.host.stack(), local, remote, {}, 4);
+  cr_assert(made.ok());
+  const Segment syn = peer.take_one();
+  peer.host.view().say_unreachable({local, remote, syn.sequence + 100, EHOSTUNREACH});
+  peer.wait(1000);
+  cr_expect((*made)->connecting());
+  peer.host.view().say_unreachable({local, remote, syn.sequence, EHOSTUNREACH});
+  peer.wait(1000);
+  cr_expect_not((*made)->connecting());
+  cr_expect_eq((*made)->take_error(), EHOSTUNREACH);
+}
+
+Test(tcp_connect, an_open_connection_outlives_what_a_router_says) {
+  Network network;
+  const Connection c = establish(network);
+  const FourTuple flow = c.client->flow();
+  network.a.view().say_unreachable({flow.local, flow.remote, 0, EHOSTUNREACH});
+  network.run_for(1'000'000);
+  cr_expect(c.client->connected());
+  cr_expect_eq(c.client->peek_error(), 0);
+}
+
 Test(tcp_connect, a_closed_port_refuses) {
   Network network;
   TcpEndpoint* client = network.a.connect(network.b, 81, 5000);

@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "stack/host_view.h"
@@ -28,6 +29,7 @@ class SimulatedView : public HostView {
   void resolve(const IpAddress& ip) override;
   uint64_t neighbour_generation() const override { return neighbours_; }
   std::optional<uint8_t> setting(const char* name) const override;
+  std::optional<Unreachable> next_unreachable() override { return std::exchange(said_, {}); }
 
   void set_peer_mac(const MacAddress& mac) { peer_mac_ = mac; }
   // kFailed: the kernel gives up, once more.
@@ -36,6 +38,7 @@ class SimulatedView : public HostView {
   void evict(const IpAddress& ip);
   void set_route_error(int error);
   void set_setting(const char* name, uint8_t value) { settings_[name] = value; }
+  void say_unreachable(const Unreachable& said) { said_ = said; }
   // Routes lead over another interface.
   void set_elsewhere(bool elsewhere);
   size_t resolves() const { return resolves_; }
@@ -45,6 +48,7 @@ class SimulatedView : public HostView {
   MacAddress peer_mac_{};
   std::map<std::array<uint8_t, 16>, NeighbourView> entries_;
   std::map<std::string, uint8_t> settings_;
+  std::optional<Unreachable> said_;
   int route_error_ = 0;
   bool elsewhere_ = false;
   uint64_t routes_ = 1;

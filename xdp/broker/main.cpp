@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "xdp/broker/clients.h"
 #include "xdp/broker/host_watch.h"
+#include "xdp/broker/icmp_watch.h"
 #include "xdp/broker/memory.h"
 #include "xdp/broker/nic.h"
 #include "xdp/broker/refusal.h"
@@ -91,8 +92,9 @@ void serve(Request& request) {
   Clients clients(nic, control, steering, queues);
   clients.fill_rings();
   HostWatch watch(nic, control, steering);
-  Server server({control, control_memory, umem, steering, clients, watch}, std::move(listener),
-                std::move(options));
+  IcmpWatch icmp(nic);
+  Server server({control, control_memory, umem, steering, clients, watch, icmp},
+                std::move(listener), std::move(options));
   log_write(LogLevel::info, "serving %s: %s mode, %s, %u queue(s)", nic.name.c_str(),
             steering.driver_mode() ? "driver" : "generic",
             queues.zero_copy() ? "zero copy" : "copy", nic.rx_queues);

@@ -120,8 +120,10 @@ int Server::timeout_ms(uint64_t now_ms) const {
 }
 
 void Server::step() {
-  std::vector<pollfd> fds = {
-      {signals_.get(), POLLIN, 0}, {listener_.get(), POLLIN, 0}, {service_.watch.fd(), POLLIN, 0}};
+  std::vector<pollfd> fds = {{signals_.get(), POLLIN, 0},
+                             {listener_.get(), POLLIN, 0},
+                             {service_.watch.fd(), POLLIN, 0},
+                             {service_.icmp.fd(), POLLIN, 0}};
   const size_t first_session = fds.size();
   for (const Session& one : sessions_) fds.push_back({one.socket.get(), POLLIN, 0});
   ::poll(fds.data(), fds.size(), timeout_ms(monotonic_ms()));
@@ -132,6 +134,7 @@ void Server::step() {
   }
   sessions_.remove_if([](const Session& one) { return one.ended; });
   if (fds[2].revents != 0 && service_.watch.handle_events()) tell_change();
+  if (fds[3].revents != 0) tell_unreachable();
   if (fds[1].revents != 0) accept_all();
   tick(monotonic_ms());
 }
@@ -241,6 +244,21 @@ void Server::end(Session& session) {
   session.ended = true;
   if (session.slot) service_.clients.retire(*session.slot);
   if (!session.observer) last_lease_ms_ = monotonic_ms();
+}
+
+// To whoever has the port now. Anybody on the network can send such messages: some at a time.
+void Server::tell_unreachable() {
+  std::optional<Unreachable> said;
+  for (int turn = 0; turn < kRequestsATurn && service_.icmp.next(said); ++turn) {
+    if (!said) continue;
+    const auto slot = service_.steering.owner_of(IPPROTO_TCP, said->local, said->remote);
+    if (!slot) continue;
+    BrokerReply news = reply_of(ReplyKind::kUnreachable, said->error);
+    news.unreachable = {flow_key_of({IPPROTO_TCP, said->local, said->remote}), said->sequence};
+    for (const Session& one : sessions_) {
+      if (one.slot == *slot && !one.ended) send_reply(one, news);
+    }
+  }
 }
 
 // EAGAIN: news that the client has not read yet wait there already.

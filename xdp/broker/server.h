@@ -11,6 +11,7 @@
 #include "base/fd.h"
 #include "xdp/broker/clients.h"
 #include "xdp/broker/host_watch.h"
+#include "xdp/broker/icmp_watch.h"
 #include "xdp/broker/memory.h"
 #include "xdp/broker_abi.h"
 
@@ -42,6 +43,7 @@ struct Service {
   Steering& steering;
   Clients& clients;
   HostWatch& watch;
+  IcmpWatch& icmp;
 };
 
 class Server {
@@ -63,6 +65,7 @@ class Server {
   void answer_counters(Session& session);
   void end(Session& session);
   void tell_change();
+  void tell_unreachable();
   void tick(uint64_t now_ms);
   bool is_over(uint64_t now_ms);
   int timeout_ms(uint64_t now_ms) const;

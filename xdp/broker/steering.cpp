@@ -257,6 +257,28 @@ void Steering::forget_flows(uint32_t slot) {
   }
 }
 
+std::optional<uint32_t> Steering::owner_of(uint8_t protocol, const SocketAddress& local,
+                                           const SocketAddress& remote) const {
+  const uint32_t table = protocol == IPPROTO_UDP ? UP_PORT_UDP : UP_PORT_TCP;
+  const uint64_t value =
+      __atomic_load_n(&ports_[UP_PORT_INDEX(table, local.port)].value, __ATOMIC_RELAXED);
+  if ((value & UP_PORT_FLOWS_MASK) != 0) {
+    const SocketAddress anybody{IpAddress::any(local.ip.family()), 0, 0};
+    for (const SocketAddress& from : {remote, anybody}) {
+      const up_flow_key key = flow_key_of({protocol, local, from});
+      uint32_t slot = 0;
+      if (bpf_map_lookup_elem(flows_fd(), &key, &slot) == 0) return slot;
+    }
+  }
+  const auto address = static_cast<uint32_t>(value >> UP_PORT_ADDRESS_SHIFT);
+  if (address != 0 && std::memcmp(&address, &local.ip.bytes[12], sizeof address) != 0) {
+    return std::nullopt;
+  }
+  const auto owner = static_cast<uint32_t>(value & UP_PORT_SLOT_MASK);
+  if (owner == 0) return std::nullopt;
+  return owner - 1;
+}
+
 SteerCounters Steering::counters() const {
   SteerCounters sums{};
   std::vector<uint64_t> each(static_cast<size_t>(std::max(1, libbpf_num_possible_cpus())));

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "base/address.h"
@@ -43,6 +44,9 @@ class Steering {
   Result<void> put_socket(uint32_t slot, uint32_t queue, int xsk_fd);
   // No frame goes to this slot any more when this returns, and its ports and flows are free.
   void forget_slot(uint32_t slot);
+  // The slot that frames of the flow go to, as programs have written it: any number.
+  std::optional<uint32_t> owner_of(uint8_t protocol, const SocketAddress& local,
+                                   const SocketAddress& remote) const;
   SteerCounters counters() const;
 
  private:
