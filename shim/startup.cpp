@@ -43,8 +43,7 @@ __attribute__((constructor)) void start() {
   find_real_calls();
   set_sleep_call(real().ppoll);
   const Options options = options_from_environment();
-  process_start(options);
-  if (!bypass_is_possible()) return;
+  if (!process_start(options)) return;
   FdTable::start();
   pthread_atfork(process_prepare_fork, process_after_fork_parent, after_fork_in_child);
   // The first to be registered is the last to be called.

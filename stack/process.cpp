@@ -29,68 +29,85 @@ Process& Process::instance() {
   return process;
 }
 
-void process_start(const Options& options) {
+Result<void> process_start(const Options& options) {
   Process& process = Process::instance();
   process.options_ = options;
   process.spin_.set_limit_ns(uint64_t{options.spin_us} * kNsPerUs);
-  if (options.iface[0] == '\0') return;
+  if (options.iface[0] == '\0') return Error{ENODEV};
   auto lease = BrokerClient::lease(options.iface);
-  if (lease) {
-    process.lease_ = std::move(*lease);
-    process.may_attach_ = true;
-  } else if (lease.error() == EPERM) {
+  if (!lease && lease.error() == EPERM) {
     log_write(LogLevel::warning,
               "the broker's name for %s is held by another user, who is not believed: sockets stay "
               "with the kernel",
               options.iface);
-  } else {
+    return Error{EPERM};
+  }
+  if (!lease) {
     log_write(LogLevel::info, "no broker for %s (%s): sockets stay with the kernel", options.iface,
               strerrordesc_np(lease.error()));
+    return Error{lease.error()};
   }
+  process.lease_ = std::move(*lease);
+  process.may_attach_ = true;
+  process.tried_ = false;
+  return {};
 }
 
-bool Process::attach() {
-  if (!may_attach_) return false;
+Result<void> Process::attach() {
+  if (!may_attach_) return Error{ENODEV};
   attach_mutex_.lock();
   if (!tried_) {
     tried_ = true;
-    Fd lease = std::move(lease_);
-    if (!lease) {
-      auto fresh = BrokerClient::lease(options_.iface);
-      if (fresh) lease = std::move(*fresh);
-    }
-    if (lease) {
-      auto attachment = BrokerClient::attach(std::move(lease));
-      if (attachment) {
-        StackLock lock;
-        attachment_ = std::move(*attachment);
-        view_ = std::make_unique<KernelView>(*attachment_);
-        IpAddress address = IpAddress::any(AF_INET);
-        uint32_t prefix_bits = 0;
-        const AddressTable table = read_addresses(attachment_->control());
-        for (const LocalAddress& one : table.all()) {
-          IpAddress candidate;
-          std::copy(std::begin(one.ip), std::end(one.ip), candidate.bytes.begin());
-          if (!candidate.is_v4()) continue;
-          address = candidate;
-          prefix_bits = one.prefix_bits - 96;  // counted in the v4-mapped form
-          break;
-        }
-        stack_ =
-            std::make_unique<Stack>(Stack::Setup{attachment_->port(), *view_, attachment_->ports(),
-                                                 attachment_->slot(), address, prefix_bits});
-        helper_event_.reset(take_event_fd());
-        owner_pid_.store(sys::getpid());
-        start_helper();
-      } else {
-        log_write(LogLevel::warning, "cannot attach to the broker of %s (%s): kernel sockets",
-                  options_.iface, strerrordesc_np(attachment.error()));
-      }
+    const auto attached = attach_to_broker();
+    attach_error_ = attached.error();
+    if (!attached) {
+      log_write(LogLevel::warning, "cannot attach to the broker of %s (%s): kernel sockets",
+                options_.iface, strerrordesc_np(attach_error_));
     }
   }
+  const int error = attach_error_;
   attach_mutex_.unlock();
+  if (error != 0) return Error{error};
+  return {};
+}
+
+Result<void> Process::attach_to_broker() {
+  Fd lease = std::move(lease_);
+  if (!lease) {
+    auto fresh = BrokerClient::lease(options_.iface);
+    if (!fresh) return Error{fresh.error()};
+    lease = std::move(*fresh);
+  }
+  auto attachment = BrokerClient::attach(std::move(lease));
+  if (!attachment) return Error{attachment.error()};
+  auto view = std::make_unique<KernelView>(**attachment);
+  attach_to(std::move(*attachment), std::move(view));
+  return {};
+}
+
+void Process::attach_to(std::unique_ptr<Attachment> attachment, std::unique_ptr<HostView> view) {
   StackLock lock;
-  return stack_ != nullptr;
+  attachment_ = std::move(attachment);
+  view_ = std::move(view);
+  IpAddress address = IpAddress::any(AF_INET);
+  uint32_t prefix_bits = 0;
+  const AddressTable table = read_addresses(attachment_->control());
+  for (const LocalAddress& one : table.all()) {
+    IpAddress candidate;
+    std::copy(std::begin(one.ip), std::end(one.ip), candidate.bytes.begin());
+    if (!candidate.is_v4()) continue;
+    address = candidate;
+    prefix_bits = one.prefix_bits - 96;  // counted in the v4-mapped form
+    break;
+  }
+  stack_ = std::make_unique<Stack>(Stack::Setup{attachment_->port(), *view_, attachment_->ports(),
+                                                attachment_->slot(), address, prefix_bits});
+  may_attach_ = true;
+  tried_ = true;
+  attach_error_ = 0;
+  helper_event_.reset(take_event_fd());
+  owner_pid_.store(sys::getpid());
+  start_helper();
 }
 
 bool Process::is_interface_address(const IpAddress& ip) {
@@ -292,6 +309,7 @@ void process_after_fork_child() UP_NO_THREAD_SAFETY {
   process.helper_event_.reset();
   process.helper_parked_.store(0);
   process.tried_ = false;
+  process.attach_error_ = 0;
   // What is left: among them the kernel sockets that keep the parent's ports.
   close_private_fds(log_descriptor());
 }

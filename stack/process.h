@@ -17,9 +17,10 @@ namespace underpass {
 
 class Waiter;
 
-// Before main: remembers the options and takes a lease, so that the broker stays while the
-// program lives. Without a broker everything is the kernel's.
-void process_start(const Options& options) UP_EXCLUDES(stack_mutex);
+// Before the first socket: remembers the options and takes a lease, so that the broker stays while
+// the program lives. An error, BrokerClient::lease()'s or ENODEV where no interface is named:
+// everything is the kernel's, unless a later call succeeds.
+Result<void> process_start(const Options& options) UP_EXCLUDES(stack_mutex);
 
 // fork(2): prepare takes the stack lock, so that the child's copy of the stack is whole; the child
 // forgets it, without a word to the peers, which are the parent's. The child's thread stays inside
@@ -44,8 +45,12 @@ class Process : private DeadlineWatcher {
   const Options& options() const { return options_; }
   // False: there was no broker when the program began, and nothing will be bypassed.
   bool may_attach() const { return may_attach_; }
-  // Attaches if that has not been tried yet. False: the kernel serves every socket.
-  bool attach() UP_EXCLUDES(stack_mutex);
+  // Attaches if that has not been tried yet. An error, of the first try: the kernel serves every
+  // socket.
+  Result<void> attach() UP_EXCLUDES(stack_mutex);
+  // The second half of it, for a test that brings its own frames and routes.
+  void attach_to(std::unique_ptr<Attachment> attachment, std::unique_ptr<HostView> view)
+      UP_EXCLUDES(stack_mutex);
   // Null before attach(), and after a failed one.
   Stack* stack() UP_REQUIRES(stack_mutex) { return stack_.get(); }
   Attachment* attachment() UP_REQUIRES(stack_mutex) { return attachment_.get(); }
@@ -68,12 +73,13 @@ class Process : private DeadlineWatcher {
   void leave_sleep(Waiter& waiter) UP_REQUIRES(stack_mutex);
 
  private:
-  friend void process_start(const Options&);
+  friend Result<void> process_start(const Options&);
   friend void process_after_fork_child();
   friend void process_exit();
   friend void process_leave(int);
 
   Process() = default;
+  Result<void> attach_to_broker() UP_EXCLUDES(stack_mutex);
   void deadline_is_earlier(uint64_t at_ns) UP_REQUIRES(stack_mutex) override;
   void watch_deadlines() UP_REQUIRES(stack_mutex);
   void start_helper();
@@ -84,6 +90,7 @@ class Process : private DeadlineWatcher {
   Options options_;
   StackMutex attach_mutex_;  // taken before stack_mutex; held during the round trip to the broker
   bool tried_ = false;
+  int attach_error_ = 0;
   bool may_attach_ = false;
   Fd lease_;
   std::unique_ptr<Attachment> attachment_;
