@@ -70,10 +70,12 @@ BASE_SRC := $(wildcard base/*.cpp)
 XDP_SRC := $(wildcard xdp/*.cpp)
 BROKER_SRC := $(wildcard xdp/broker/*.cpp)
 STACK_SRC := $(wildcard stack/*.cpp stack/lwip_port/*.cpp)
+# The public class: in libunderpass-socket and not in the preloaded library.
+CLASS_SRC := stack/socket.cpp stack/socket_address.cpp stack/socket_handle.cpp stack/interface.cpp
 SHIM_SRC := $(wildcard shim/*.cpp)
 TOOLS_SRC := $(wildcard tools/*.cpp)
 BENCH_SRC := $(wildcard tools/bench/*.cpp)
-TEST_SRC := $(wildcard tests/*/*.cpp)
+TEST_SRC := $(wildcard tests/*/*.cpp tests/socket/programs/*.cpp)
 
 LWIP_CORE := def inet_chksum init ip mem memp netif pbuf raw stats sys tcp tcp_in tcp_out timeouts \
              udp ipv4/icmp ipv4/ip4 ipv4/ip4_addr ipv4/ip4_frag ipv6/icmp6 ipv6/ip6 ipv6/ip6_addr \
@@ -84,6 +86,7 @@ BASE_OBJ := $(call object,$(BASE_SRC))
 XDP_OBJ := $(call object,$(XDP_SRC))
 BROKER_OBJ := $(call object,$(BROKER_SRC))
 STACK_OBJ := $(call object,$(STACK_SRC))
+CLASS_OBJ := $(call object,$(CLASS_SRC))
 SHIM_OBJ := $(call object,$(SHIM_SRC))
 TOOLS_OBJ := $(call object,$(TOOLS_SRC))
 # The files with main(); all others can be linked into a test.
@@ -94,6 +97,7 @@ TOOLS_MAIN := $(call object,$(wildcard tools/underpass.cpp))
 
 # Each product is built as soon as its folder has sources.
 LIBRARY := $(if $(SHIM_SRC),$(B)/libunderpass.so)
+CLASS_LIBRARIES := $(B)/libunderpass-socket.so $(B)/libunderpass-socket.a
 BROKER := $(if $(BROKER_MAIN),$(B)/underpassd)
 TOOL := $(if $(TOOLS_MAIN),$(B)/underpass)
 # Each tools/bench/NAME.cpp is a program of its own: $(B)/bench/NAME.
@@ -103,6 +107,8 @@ BENCH := $(BENCH_SRC:tools/bench/%.cpp=$(B)/bench/%)
 PRELOAD := $(addprefix $(B)/,$(basename $(wildcard tests/preload/*.c) \
              $(filter-out %_test.cpp,$(wildcard tests/preload/*.cpp)) \
              $(wildcard tests/netns/programs/*.cpp)))
+# Each tests/socket/programs/NAME.cpp is a program on the Socket class, with the scenarios in it.
+SOCKET_PROGRAMS := $(patsubst %.cpp,$(B)/%,$(wildcard tests/socket/programs/*.cpp))
 
 # One test binary for each folder of tests/ that has *_test.cpp. tests/steer needs root.
 TEST_FOLDERS := $(patsubst tests/%/,%,$(sort $(dir $(wildcard tests/*/*_test.cpp))))
@@ -114,8 +120,8 @@ STEER_TESTS := $(call test_binary,$(filter steer,$(TEST_FOLDERS)))
 T ?= $(sort $(wildcard tests/*/*_test.py))
 
 .PHONY: all library broker tool bench-programs
-all: $(LIBRARY) $(BROKER) $(TOOL) $(BENCH) $(PRELOAD)
-library: $(LIBRARY)
+all: $(LIBRARY) $(CLASS_LIBRARIES) $(BROKER) $(TOOL) $(BENCH) $(PRELOAD) $(SOCKET_PROGRAMS)
+library: $(LIBRARY) $(CLASS_LIBRARIES)
 broker: $(BROKER)
 tool: $(TOOL)
 bench-programs: $(BENCH)
@@ -193,11 +199,29 @@ $(B)/gen/exports.map: $(wildcard shim/calls.def) scripts/check_exports
 	$(Q)scripts/check_exports --map $(wildcard shim/calls.def) >$@
 
 # Depends on nothing but libc: a program must not get a second libstdc++ by being preloaded.
-$(B)/libunderpass.so: $(SHIM_OBJ) $(STACK_OBJ) $(XDP_OBJ) $(BASE_OBJ) $(LWIP_OBJ) $(B)/gen/exports.map
+$(B)/libunderpass.so: $(SHIM_OBJ) $(filter-out $(CLASS_OBJ),$(STACK_OBJ)) $(XDP_OBJ) $(BASE_OBJ) $(LWIP_OBJ) $(B)/gen/exports.map
 	$(call say,LINK)
 	$(Q)$(CXX) -shared -o $@ $(filter %.o,$^) $(OPTIMIZE) $(LTO) -static-libstdc++ -static-libgcc \
 	  -Wl,--version-script=$(B)/gen/exports.map -Wl,--exclude-libs,ALL -Wl,--no-undefined \
 	  -Wl,-z,now -Wl,-z,relro -Wl,-z,nodelete -Wl,-soname,libunderpass.so $(LDFLAGS_ALL)
+
+# The public class. Its users have libstdc++, and share it: exceptions and strings pass the border.
+CLASS_PARTS := $(STACK_OBJ) $(XDP_OBJ) $(BASE_OBJ) $(LWIP_OBJ)
+CLASS_SONAME := libunderpass-socket.so.0
+$(B)/$(CLASS_SONAME): $(CLASS_PARTS)
+	$(call say,LINK)
+	$(Q)$(CXX) -shared -o $@ $(filter %.o,$^) $(OPTIMIZE) $(LTO) -Wl,--no-undefined -Wl,-z,now \
+	  -Wl,-z,relro -Wl,-z,nodelete -Wl,-soname,$(CLASS_SONAME) $(LDFLAGS_ALL) -pthread
+$(B)/libunderpass-socket.so: $(B)/$(CLASS_SONAME)
+	$(Q)ln -sf $(CLASS_SONAME) $@
+
+# One object that shows the class and nothing else: lwIP's names are not the program's.
+$(B)/libunderpass-socket.a: $(CLASS_PARTS)
+	@rm -f $@
+	$(call say,AR)
+	$(Q)$(LD) -r -o $(B)/underpass-socket.o $(filter %.o,$^)
+	$(Q)objcopy --localize-hidden -R '.gnu.lto_*' -R '.gnu.debuglto_*' $(B)/underpass-socket.o
+	$(Q)ar rcs $@ $(B)/underpass-socket.o
 
 $(B)/underpassd: $(BROKER_OBJ) $(CLIENT_LIBS)
 	$(call say,LINK)
@@ -224,6 +248,13 @@ $(B)/tests/netns/programs/%: tests/netns/programs/%.cpp $(B)/flags
 	@mkdir -p $(@D)
 	$(call say,CXX)
 	$(Q)$(CXX) -std=c++20 $(OPTIMIZE) -Wall -Wextra $(WERROR) -I. -MMD -MP -MF $@.d $< -o $@
+
+SCENARIO_OBJ := $(call object,$(filter-out %_test.cpp,$(wildcard tests/socket/*.cpp)))
+$(B)/tests/socket/programs/%: $(B)/obj/tests/socket/programs/%.o $(SCENARIO_OBJ) $(B)/libunderpass-socket.so
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(CXX) -o $@ $(filter %.o,$^) $(SANITIZE) $(LDFLAGS) -L$(B) -lunderpass-socket \
+	  -Wl,-rpath,'$$ORIGIN/../../..' -pthread
 
 TEST_LIBS := $(B)/libtools.a $(B)/libshim.a $(B)/libbroker.a $(STACK_LIBS)
 SUPPORT_OBJ := $(call object,$(wildcard tests/support/*.cpp))
