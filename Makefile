@@ -249,7 +249,8 @@ $(B)/tests/netns/programs/%: tests/netns/programs/%.cpp $(B)/flags
 	$(call say,CXX)
 	$(Q)$(CXX) -std=c++20 $(OPTIMIZE) -Wall -Wextra $(WERROR) -I. -MMD -MP -MF $@.d $< -o $@
 
-SCENARIO_OBJ := $(call object,$(filter-out %_test.cpp,$(wildcard tests/socket/*.cpp)))
+# Those of the unit test are linked with the stack itself.
+SCENARIO_OBJ := $(call object,$(filter-out tests/socket/wire_%,$(wildcard tests/socket/*.cpp)))
 $(B)/tests/socket/programs/%: $(B)/obj/tests/socket/programs/%.o $(SCENARIO_OBJ) $(B)/libunderpass-socket.so
 	@mkdir -p $(@D)
 	$(call say,LINK)
