@@ -215,11 +215,12 @@ $(B)/$(CLASS_SONAME): $(CLASS_PARTS)
 $(B)/libunderpass-socket.so: $(B)/$(CLASS_SONAME)
 	$(Q)ln -sf $(CLASS_SONAME) $@
 
-# One object that shows the class and nothing else: lwIP's names are not the program's.
+# One object that shows the class and nothing else: lwIP's names are not the program's. Without
+# groups: a program's copy of one would take the place of ours, whose names are local by then.
 $(B)/libunderpass-socket.a: $(CLASS_PARTS)
 	@rm -f $@
 	$(call say,AR)
-	$(Q)$(LD) -r -o $(B)/underpass-socket.o $(filter %.o,$^)
+	$(Q)$(LD) -r --force-group-allocation -o $(B)/underpass-socket.o $(filter %.o,$^)
 	$(Q)objcopy --localize-hidden -R '.gnu.lto_*' -R '.gnu.debuglto_*' $(B)/underpass-socket.o
 	$(Q)ar rcs $@ $(B)/underpass-socket.o
 
@@ -341,9 +342,19 @@ install: all
 	install -D -m 755 $(B)/underpass $(DESTDIR)$(PREFIX)/bin/underpass
 	install -D -m 755 $(B)/underpassd $(DESTDIR)$(PREFIX)/sbin/underpassd
 	install -D -m 755 $(B)/libunderpass.so $(DESTDIR)$(PREFIX)/lib/underpass/libunderpass.so
+	install -D -m 644 stack/socket.h $(DESTDIR)$(PREFIX)/include/underpass/socket.h
+	install -D -m 644 $(B)/libunderpass-socket.a $(DESTDIR)$(PREFIX)/lib/libunderpass-socket.a
+	install -D -m 755 $(B)/$(CLASS_SONAME) $(DESTDIR)$(PREFIX)/lib/$(CLASS_SONAME)
+	ln -sf $(CLASS_SONAME) $(DESTDIR)$(PREFIX)/lib/libunderpass-socket.so
+	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	sed 's|@PREFIX@|$(PREFIX)|' stack/underpass-socket.pc.in \
+	  >$(DESTDIR)$(PREFIX)/lib/pkgconfig/underpass-socket.pc
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/underpass $(DESTDIR)$(PREFIX)/sbin/underpassd
-	rm -rf $(DESTDIR)$(PREFIX)/lib/underpass
+	rm -rf $(DESTDIR)$(PREFIX)/lib/underpass $(DESTDIR)$(PREFIX)/include/underpass
+	rm -f $(DESTDIR)$(PREFIX)/lib/libunderpass-socket.a $(DESTDIR)$(PREFIX)/lib/$(CLASS_SONAME)
+	rm -f $(DESTDIR)$(PREFIX)/lib/libunderpass-socket.so
+	rm -f $(DESTDIR)$(PREFIX)/lib/pkgconfig/underpass-socket.pc
 
 # Keeps lwIP's source, which would have to be fetched again.
 clean:

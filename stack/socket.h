@@ -115,7 +115,7 @@ class UNDERPASS_PUBLIC Address {
                 detail::number(port)) {}
   template <class... Part,
             std::enable_if_t<
-                sizeof...(Part) != 1 && std::is_constructible_v<Address, const Part&...>, int> = 0>
+                (sizeof...(Part) > 1) && std::is_constructible_v<Address, const Part&...>, int> = 0>
   Address(const std::tuple<Part...>& parts) : Address(std::make_from_tuple<Address>(parts)) {}
   template <class Text, class Port,
             std::enable_if_t<std::is_constructible_v<Address, const Text&, const Port&>, int> = 0>
