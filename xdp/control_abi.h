@@ -46,7 +46,7 @@ struct Neighbour {
 struct SocketRecord {
   std::atomic<uint32_t> in_use;    // 0: free. Written last when claimed, first when freed.
   std::atomic<uint32_t> inode_fd;  // the program's fd number
-  std::atomic<uint8_t> protocol;   // IPPROTO_TCP or IPPROTO_UDP
+  std::atomic<uint8_t> protocol;   // IPPROTO_TCP, IPPROTO_UDP or a raw socket's
   std::atomic<uint8_t> state;
   std::atomic<uint16_t> local_port;   // host order
   std::atomic<uint16_t> remote_port;  // host order

@@ -15,7 +15,9 @@ namespace underpass {
 namespace {
 
 uint32_t index_of(uint8_t protocol, uint16_t port) {
-  return UP_PORT_INDEX(protocol == IPPROTO_UDP ? UP_PORT_UDP : UP_PORT_TCP, port);
+  if (protocol == IPPROTO_TCP) return UP_PORT_INDEX(UP_PORT_TCP, port);
+  if (protocol == IPPROTO_UDP) return UP_PORT_INDEX(UP_PORT_UDP, port);
+  return UP_PROTOCOL_INDEX(protocol);
 }
 
 }  // namespace

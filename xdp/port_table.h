@@ -30,7 +30,8 @@ class PortTable {
 
   // From now on every frame to this port of this address is ours; of all the interface's addresses
   // if it is the wildcard. The port's entry has room for one claim: EEXIST says that it holds
-  // another address's, EADDRINUSE that another client has what is asked for.
+  // another address's, EADDRINUSE that another client has what is asked for. A protocol that is
+  // neither TCP nor UDP has no ports, and one entry.
   Result<void> claim(uint8_t protocol, const SocketAddress& local);
   // Our claim of `held` is one of another address from now on, or of all.
   void move(uint8_t protocol, const SocketAddress& held, const IpAddress& to);

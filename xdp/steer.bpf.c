@@ -52,6 +52,12 @@ static __always_inline void count(__u32 counter, __u64 by) {
   if (value) *value += by;
 }
 
+static __always_inline __u64 port_entry(__u32 index) {
+  struct up_port_entry* entry = bpf_map_lookup_elem(&up_ports, &index);
+  if (!entry) return 0;
+  return *(volatile __u64*)&entry->value; /* once: clients store it at any time */
+}
+
 static __always_inline int parse(struct cursor* cursor, struct up_flow_key* flow) {
   int next = parse_ethernet(cursor);
   if (next < 0) return next;
@@ -60,7 +66,15 @@ static __always_inline int parse(struct cursor* cursor, struct up_flow_key* flow
   if (next < 0) return next;
   if (next == IPPROTO_TCP) return parse_ports(cursor, flow, 20);
   if (next == IPPROTO_UDP) return parse_ports(cursor, flow, 8);
-  return UP_PASS(pass_protocol);
+  if (next == IPPROTO_ICMP || next == IPPROTO_ICMPV6) return UP_PASS(pass_protocol);
+  if (port_entry(UP_PROTOCOL_INDEX(next)) == 0) return UP_PASS(pass_protocol);
+  return 0;
+}
+
+static __always_inline __u32 entry_index(const struct up_flow_key* flow) {
+  if (flow->protocol == IPPROTO_TCP) return UP_PORT_INDEX(UP_PORT_TCP, bpf_ntohs(flow->local_port));
+  if (flow->protocol == IPPROTO_UDP) return UP_PORT_INDEX(UP_PORT_UDP, bpf_ntohs(flow->local_port));
+  return UP_PROTOCOL_INDEX(flow->protocol);
 }
 
 static __always_inline struct up_address* find_address(const __u8* ip) {
@@ -77,11 +91,7 @@ static __always_inline int is_own(const struct up_address* any, const __u8* ip) 
 
 /* The slot that the flow belongs to, or -1. */
 static __always_inline int find_slot(struct up_flow_key* flow) {
-  __u32 protocol = flow->protocol == IPPROTO_UDP ? UP_PORT_UDP : UP_PORT_TCP;
-  __u32 index = UP_PORT_INDEX(protocol, bpf_ntohs(flow->local_port));
-  struct up_port_entry* entry = bpf_map_lookup_elem(&up_ports, &index);
-  if (!entry) return -1;
-  __u64 value = *(volatile __u64*)&entry->value; /* once: clients store it at any time */
+  __u64 value = port_entry(entry_index(flow));
   if (value == 0) return -1;
   if (value & UP_PORT_FLOWS_MASK) {
     __u32* slot = bpf_map_lookup_elem(&up_flows, flow);
@@ -142,9 +152,12 @@ int underpass_steer(struct xdp_md* ctx) {
   if (protocol == IPPROTO_TCP) {
     count(UP_STEER_tcp_frames, 1);
     count(UP_STEER_tcp_bytes, bytes);
-  } else {
+  } else if (protocol == IPPROTO_UDP) {
     count(UP_STEER_udp_frames, 1);
     count(UP_STEER_udp_bytes, bytes);
+  } else {
+    count(UP_STEER_raw_frames, 1);
+    count(UP_STEER_raw_bytes, bytes);
   }
   return XDP_REDIRECT;
 }

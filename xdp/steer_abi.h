@@ -6,10 +6,13 @@
 
 #include <linux/types.h>
 
-/* The port table: one entry per protocol and local port, BPF_MAP_TYPE_ARRAY, mapped by clients. */
+/* The port table: one entry per protocol and local port, BPF_MAP_TYPE_ARRAY, mapped by clients.
+ * Behind the ports, one entry for each other IP protocol, for raw sockets. ICMP's and ICMPv6's are
+ * not looked at: both are the kernel's. */
 #define UP_PORT_TCP 0
 #define UP_PORT_UDP 1
-#define UP_PORT_ENTRIES (2 * 65536)
+#define UP_PORT_ENTRIES (2 * 65536 + 256)
+#define UP_PROTOCOL_INDEX(protocol) (2U * 65536U + (__u32)(protocol))
 #define UP_PORT_INDEX(protocol_index, port) ((__u32)(protocol_index)*65536U + (__u32)(port))
 /* Written as a whole (compare and swap), read as a whole. */
 struct up_port_entry {
@@ -60,7 +63,7 @@ struct up_address {
   X(pass_not_ipv4, "passed: not IPv4")                                 \
   X(pass_options, "passed: IP options")                                \
   X(pass_fragment, "passed: a fragment")                               \
-  X(pass_protocol, "passed: neither TCP nor UDP")                      \
+  X(pass_protocol, "passed: of a protocol that is the kernel's")       \
   X(pass_short, "passed: too short for its headers")                   \
   X(pass_long, "passed: longer than a chunk")                          \
   X(pass_address, "passed: to an address that is not the interface's") \
@@ -70,7 +73,9 @@ struct up_address {
   X(tcp_frames, "TCP frames redirected to a stack")                    \
   X(tcp_bytes, "bytes of those")                                       \
   X(udp_frames, "UDP frames redirected to a stack")                    \
-  X(udp_bytes, "bytes of those")
+  X(udp_bytes, "bytes of those")                                       \
+  X(raw_frames, "frames of other protocols redirected to a stack")     \
+  X(raw_bytes, "bytes of those")
 
 enum up_steer_counter {
 #define X(name, help) UP_STEER_##name,

@@ -34,6 +34,8 @@ constexpr uint16_t kFlowOfDead = 7005;  // one flow of slot 2
 constexpr uint16_t kAtFirst = 7006;     // slot 1, on kOurs
 constexpr uint16_t kShared = 7007;      // slot 1 on kOurs, slot 2 on kOurSecond
 constexpr uint16_t kFlowPeer = 40000;
+constexpr uint8_t kRaw = 253;        // slot 1
+constexpr uint8_t kRawOfDead = 254;  // slot 2
 
 struct FrameSpec {
   uint16_t ether_type = ETH_P_IP;
@@ -128,7 +130,28 @@ const Case kCases[] = {
     {"IP options", {.header_words = 6, .bytes = 80}, XDP_PASS, UP_STEER_pass_options},
     {"header too short to be one", {.header_words = 4}, XDP_PASS, UP_STEER_pass_options},
     {"ICMP", {.protocol = IPPROTO_ICMP}, XDP_PASS, UP_STEER_pass_protocol},
+    {"ICMPv6, though somebody has claimed it",
+     {.protocol = IPPROTO_ICMPV6},
+     XDP_PASS,
+     UP_STEER_pass_protocol},
     {"SCTP", {.protocol = IPPROTO_SCTP}, XDP_PASS, UP_STEER_pass_protocol},
+    {"a claimed protocol", {.protocol = kRaw}, XDP_REDIRECT, UP_STEER_raw_frames},
+    {"a claimed protocol without a byte of its own",
+     {.protocol = kRaw, .bytes = 34},
+     XDP_REDIRECT,
+     UP_STEER_raw_frames},
+    {"a claimed protocol to another host",
+     {.to = "10.0.0.77", .protocol = kRaw},
+     XDP_PASS,
+     UP_STEER_pass_address},
+    {"a fragment of a claimed protocol",
+     {.protocol = kRaw, .fragment = 0x2000},
+     XDP_PASS,
+     UP_STEER_pass_fragment},
+    {"a protocol whose owner has gone",
+     {.protocol = kRawOfDead},
+     XDP_PASS,
+     UP_STEER_pass_no_socket},
     {"ARP", {.ether_type = ETH_P_ARP}, XDP_PASS, UP_STEER_pass_not_ipv4},
     {"IPv6", {.ether_type = ETH_P_IPV6}, XDP_PASS, UP_STEER_pass_not_ipv4},
     {"VLAN", {.ether_type = ETH_P_8021Q}, XDP_PASS, UP_STEER_pass_not_ipv4},
@@ -229,6 +252,9 @@ void fill_tables(SteerFixture& steer) {
   steer.claim(IPPROTO_TCP, kClaimed, 1);
   steer.claim(IPPROTO_UDP, kClaimed, 1);
   steer.claim(IPPROTO_TCP, kDead, 2);
+  steer.claim(kRaw, 0, 1);
+  steer.claim(kRawOfDead, 0, 2);
+  steer.claim(IPPROTO_ICMPV6, 0, 1);
   steer.set_entry(IPPROTO_TCP, kFlowOnly, UP_PORT_FLOWS_ONE);
   steer.add_flow(flow_key(kOurs, kFlowOnly, kPeer, kFlowPeer), 3);
   steer.set_entry(IPPROTO_TCP, kFlowBeside, UP_PORT_FLOWS_ONE | 2);
@@ -249,6 +275,7 @@ SteerCounters expected_counters(const Case& one, size_t bytes) {
   expected[UP_STEER_frames] = 1;
   expected[one.counter] = 1;
   if (one.counter == UP_STEER_tcp_frames) expected[UP_STEER_tcp_bytes] = bytes;
+  if (one.counter == UP_STEER_raw_frames) expected[UP_STEER_raw_bytes] = bytes;
   if (one.counter == UP_STEER_udp_frames) expected[UP_STEER_udp_bytes] = bytes;
   return expected;
 }

@@ -49,6 +49,17 @@ Test(port_table, port_of_another_client_is_in_use) {
   cr_assert_eq(table.tcp(80), 2);
 }
 
+Test(port_table, protocol_without_ports_has_one_entry) {
+  Table table;
+  PortTable mine = table.of(0), other = table.of(1);
+  cr_assert(mine.claim(253, any(7)));
+  cr_assert_eq(table.entries[UP_PROTOCOL_INDEX(253)].value, 1);
+  cr_assert_eq(other.claim(253, any(8)).error(), EADDRINUSE);
+  cr_assert(other.claim(255, any(0)), "the last of the table");
+  mine.release(253, any(7));
+  cr_assert_eq(table.entries[UP_PROTOCOL_INDEX(253)].value, 0);
+}
+
 Test(port_table, count_of_flows_survives_claim_and_release) {
   Table table;
   PortTable ports = table.of(2);
