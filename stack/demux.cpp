@@ -159,6 +159,17 @@ UdpEndpoint* UdpDemux::find(const SocketAddress& local, const SocketAddress& rem
   return best;
 }
 
+std::vector<UdpEndpoint*> UdpDemux::find_all(const SocketAddress& local,
+                                             const SocketAddress& remote) const {
+  const auto it = ports_.find(local.port);
+  if (it == ports_.end()) return {};
+  std::vector<UdpEndpoint*> wanting;
+  for (UdpEndpoint* endpoint : it->second) {
+    if (endpoint->score(local, remote) > 0) wanting.push_back(endpoint);
+  }
+  return wanting;
+}
+
 void UdpDemux::add(UdpEndpoint& endpoint) { ports_[endpoint.local().port].push_back(&endpoint); }
 
 void UdpDemux::remove(UdpEndpoint& endpoint) {

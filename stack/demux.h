@@ -65,13 +65,15 @@ class TcpDemux {
 };
 
 // Datagram sockets by local port; more than one on a port only with SO_REUSEADDR or different
-// addresses.
+// addresses. Raw sockets by their protocol, which stands for their port.
 class UdpDemux {
  public:
   // The socket connected to `remote`, else one bound to the very address, else one on the wildcard
   // (as compute_score() in net/ipv4/udp.c). Of several the last; where they share the port
   // (SO_REUSEPORT), each gets some of the remotes.
   UdpEndpoint* find(const SocketAddress& local, const SocketAddress& remote) const;
+  // All that want it, as raw_v4_match() in net/ipv4/raw.c: each has its copy.
+  std::vector<UdpEndpoint*> find_all(const SocketAddress& local, const SocketAddress& remote) const;
   void add(UdpEndpoint& endpoint);
   void remove(UdpEndpoint& endpoint);
   std::vector<UdpEndpoint*> all() const;

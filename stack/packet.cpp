@@ -60,7 +60,9 @@ PacketError parse_transport(Packet& out, bool partial_allowed) {
       return PacketError::kBadChecksum;
     }
   } else {
-    return PacketError::kMalformed;
+    out.source_port = out.destination_port = 0;
+    const bool icmp = out.protocol == IPPROTO_ICMP || out.protocol == IPPROTO_ICMPV6;
+    return icmp ? PacketError::kMalformed : PacketError::kNone;
   }
   out.source_port = load_be16(out.transport);
   out.destination_port = load_be16(out.transport + 2);
@@ -68,6 +70,29 @@ PacketError parse_transport(Packet& out, bool partial_allowed) {
 }
 
 }  // namespace
+
+void put_be16(uint8_t* at, uint16_t value) {
+  const uint16_t big = htons(value);
+  std::memcpy(at, &big, sizeof big);
+}
+
+void write_ipv4_header(uint8_t* at, const Ipv4Header& header) {
+  constexpr uint16_t kDontFragment = 0x4000;
+  at[0] = 0x45;
+  at[1] = header.tos;
+  put_be16(at + 2, header.bytes);
+  put_be16(at + 4, header.id);
+  put_be16(at + 6, kDontFragment);
+  at[8] = header.ttl;
+  at[9] = header.protocol;
+  put_be16(at + 10, 0);
+  const uint32_t from = header.source.v4();
+  const uint32_t to = header.destination.v4();
+  std::memcpy(at + 12, &from, 4);
+  std::memcpy(at + 16, &to, 4);
+  const auto sum = static_cast<uint16_t>(~checksum(at, kIpv4HeaderBytes));
+  std::memcpy(at + 10, &sum, 2);
+}
 
 uint16_t checksum(const void* data, size_t bytes, uint32_t initial) {
   const auto* at = static_cast<const uint8_t*>(data);

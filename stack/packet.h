@@ -14,13 +14,14 @@ constexpr uint32_t kIpv4HeaderBytes = 20;
 constexpr uint32_t kTcpHeaderBytes = 20;
 constexpr uint32_t kUdpHeaderBytes = 8;
 
-// A TCP segment or UDP datagram inside a frame. Ports are in host byte order. All lengths lie
-// within the frame; Ethernet padding is outside `transport_bytes`.
+// A TCP segment, a UDP datagram or a packet of another protocol inside a frame. Ports are in host
+// byte order; other protocols have none. All lengths lie within the frame; Ethernet padding is
+// outside `transport_bytes`.
 struct Packet {
   IpAddress source;
   IpAddress destination;
   uint8_t* network;    // the IP header
-  uint8_t* transport;  // the TCP or UDP header
+  uint8_t* transport;  // what stands behind it
   uint32_t transport_bytes;
   uint16_t source_port;
   uint16_t destination_port;
@@ -31,10 +32,25 @@ struct Packet {
 
 enum class PacketError { kNone, kMalformed, kBadChecksum };
 
-// Checks lengths (RFC 791, 768, 9293) and checksums. Where `rx_partial_checksum` is set, a checksum
-// that is just the pseudo-header's sum is right too: the sender's kernel left the rest to hardware
-// that a veth does not have.
+// ICMP is malformed: the kernel has it. Checks lengths (RFC 791, 768, 9293) and checksums. Where
+// `rx_partial_checksum` is set, a checksum that is just the pseudo-header's sum is right too: the
+// sender's kernel left the rest to hardware that a veth does not have.
 PacketError parse_packet(const RxFrame& frame, bool rx_partial_checksum, Packet& out);
+
+// An IPv4 header without options, with its checksum (RFC 791). It must not be fragmented, as Linux
+// sends with IP_PMTUDISC_WANT. `bytes` is the length of the packet.
+struct Ipv4Header {
+  IpAddress source;
+  IpAddress destination;
+  uint16_t bytes;
+  uint16_t id;
+  uint8_t protocol;
+  uint8_t ttl;
+  uint8_t tos;
+};
+void write_ipv4_header(uint8_t* at, const Ipv4Header& header);
+// In network byte order.
+void put_be16(uint8_t* at, uint16_t value);
 
 // The ones' complement sum of RFC 1071, folded to 16 bits, not inverted, in memory order.
 uint16_t checksum(const void* data, size_t bytes, uint32_t initial = 0);

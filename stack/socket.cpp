@@ -268,7 +268,11 @@ std::unique_ptr<SocketHandle> open_socket(int family, int type, int proto) {
     fail(no_can ? what + ": this kernel has no CAN" : what, error);
   }
   Ref<SocketFile> file;
-  if (may_bypass) file = SocketFile::create(fd, family, type, proto);
+  if (may_bypass && family == AF_INET && kind == SOCK_RAW) {
+    file = SocketFile::create_raw(fd, type, proto);
+  } else if (may_bypass) {
+    file = SocketFile::create(fd, family, type, proto);
+  }
   return std::make_unique<SocketHandle>(fd, family, kind, std::move(file));
 }
 

@@ -68,10 +68,25 @@ Ref<SocketFile> SocketFile::create(int fd, int family, int type, int protocol) {
   const bool udp = kind == SOCK_DGRAM && (protocol == 0 || protocol == IPPROTO_UDP) && options.udp;
   if (family != AF_INET || (!tcp && !udp)) return nullptr;
   if (!Process::instance().attach()) return nullptr;
-  auto* file = new SocketFile(fd, family, kind);
+  auto* file = new SocketFile(fd, family, kind, tcp ? IPPROTO_TCP : IPPROTO_UDP);
   file->nonblocking_ = (type & SOCK_NONBLOCK) != 0;
   StackLock lock;
   return Ref<SocketFile>(file);
+}
+
+Ref<SocketFile> SocketFile::create_raw(int fd, int type, int protocol) {
+  constexpr int kKernels[] = {IPPROTO_IP, IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_ICMPV6};
+  for (const int kernels : kKernels) {
+    if (protocol == kernels) return nullptr;
+  }
+  if (protocol < 0 || protocol >= IPPROTO_RAW || !Process::instance().attach()) return nullptr;
+  auto* made = new SocketFile(fd, AF_INET, SOCK_RAW, static_cast<uint8_t>(protocol));
+  made->nonblocking_ = (type & SOCK_NONBLOCK) != 0;
+  StackLock lock;
+  Ref<SocketFile> file(made);
+  // It receives from the beginning. Another process's stack may have the protocol.
+  if (!file->open_datagram()) file->place(Placement::kKernel);
+  return file;
 }
 
 SocketFile::~SocketFile() = default;
@@ -183,6 +198,7 @@ SocketAddress SocketFile::kernel_name() const {
   auto* address = reinterpret_cast<sockaddr*>(&storage);
   if (sys::getsockname(fd_, address, &length) == 0) {
     auto name = SocketAddress::from_sockaddr(address, length);
+    if (name && is_raw_socket()) name->port = protocol_;
     if (name) return *name;
   }
   return {IpAddress::any(family_), 0, 0};
@@ -206,8 +222,12 @@ Result<void> SocketFile::bind(const sockaddr* address, socklen_t length) {
   auto bound = from_kernel(sys::bind(fd_, address, length));
   if (!bound) return bound;
   const bool bypassed =
-      can_bypass(kernel_name().ip) && (type_ != SOCK_DGRAM || open_datagram().ok());
-  if (!bypassed) leave_to_kernel();
+      can_bypass(kernel_name().ip) && (is_stream_socket() || open_datagram().ok());
+  if (!bypassed) {
+    leave_to_kernel();
+  } else if (is_raw_socket()) {
+    follow_kernel_name();  // it had the protocol before, on all addresses
+  }
   return {};
 }
 
@@ -229,7 +249,7 @@ std::optional<Result<void>> SocketFile::connect(const sockaddr* address, socklen
   auto remote = SocketAddress::from_sockaddr(address, length);
   const bool usable = remote.ok() && remote->ip.family() == family_ && !hides_nonblocking() &&
                       !options_.kernel_only;
-  if (usable && type_ == SOCK_DGRAM) return connect_datagram(*remote);
+  if (usable && !is_stream_socket()) return connect_datagram(*remote);
   if (usable) {
     const auto route = route_through_interface(*remote);
     if (route) return connect_stream(*remote, *route);
@@ -361,7 +381,7 @@ Result<void> SocketFile::open_datagram() {
     notify(kPlacementChanged);
     return datagram_->rebind(local);
   }
-  auto opened = UdpEndpoint::open(the_stack(), local, *this, fd_);
+  auto opened = UdpEndpoint::open(the_stack(), local, *this, fd_, protocol_);
   if (!opened) return Error{opened.error()};
   datagram_ = *opened;
   kernel_ready_ = true;
@@ -375,7 +395,9 @@ Result<void> SocketFile::open_datagram() {
 }
 
 Result<void> SocketFile::connect_datagram(const SocketAddress& remote) {
-  const bool opens = datagram_ != nullptr || route_through_interface(remote).has_value();
+  SocketAddress peer = remote;
+  if (is_raw_socket()) peer.port = protocol_;  // whatever the program has put there
+  const bool opens = datagram_ != nullptr || route_through_interface(peer).has_value();
   sockaddr_storage storage;
   const socklen_t length = remote.to_sockaddr(family_, storage);
   // The kernel socket is connected too: it filters what comes over the kernel, gets the ICMP
@@ -386,7 +408,7 @@ Result<void> SocketFile::connect_datagram(const SocketAddress& remote) {
     leave_to_kernel();
     return {};
   }
-  datagram_->set_remote(remote);
+  datagram_->set_remote(peer);
   follow_kernel_name();
   return {};
 }
@@ -442,7 +464,7 @@ Result<Accepted> SocketFile::take_bypassed(sockaddr* address, socklen_t* length,
   const int fd = sys::socket(family_, SOCK_STREAM | flags, 0);
   if (fd < 0) return Error{-fd};
   TcpEndpoint* stream = listener_->take();
-  auto* file = new SocketFile(fd, family_, SOCK_STREAM);
+  auto* file = new SocketFile(fd, family_, SOCK_STREAM, IPPROTO_TCP);
   file->nonblocking_ = (flags & SOCK_NONBLOCK) != 0;
   file->options_ = options_;
   file->accepted_ = true;

@@ -31,7 +31,7 @@ enum class Placement : uint8_t {
   kKernel,     // for good: the caller forgets this object and uses the fd directly
   kStream,     // a TCP connection of the stack (connecting, connected or closed)
   kListener,   // hybrid: listens in the kernel and in the stack
-  kDatagram,   // hybrid UDP
+  kDatagram,   // hybrid UDP, or raw
   kInherited,  // a hybrid listener of the process that has forked us: the kernel's, see accept()
 };
 
@@ -48,10 +48,14 @@ class SocketFile : public OpenFile, private EndpointOwner {
   // family or type not ours): the fd then stays the kernel's.
   static Ref<SocketFile> create(int fd, int family, int type, int protocol)
       UP_EXCLUDES(stack_mutex);
+  // The same for SOCK_RAW. Null also for TCP, UDP, ICMP and ICMPv6, whose raw sockets are the
+  // kernel's, and for IPPROTO_RAW, which receives nothing.
+  static Ref<SocketFile> create_raw(int fd, int type, int protocol) UP_EXCLUDES(stack_mutex);
   ~SocketFile() override;
 
   Placement placement() const UP_REQUIRES(stack_mutex) { return placement_; }
   bool is_stream_socket() const { return type_ == SOCK_STREAM; }
+  bool is_raw_socket() const { return type_ == SOCK_RAW; }
 
   Result<void> bind(const sockaddr* address, socklen_t length) UP_REQUIRES(stack_mutex);
   // Nothing: the kernel must do it, alone and for good; connect(2) on fd(), without the lock.
@@ -94,7 +98,8 @@ class SocketFile : public OpenFile, private EndpointOwner {
   void hint_kernel_ready(Readiness events) UP_REQUIRES(stack_mutex) override;
 
  private:
-  SocketFile(int fd, int family, int type) : OpenFile(fd), family_(family), type_(type) {}
+  SocketFile(int fd, int family, int type, uint8_t protocol)
+      : OpenFile(fd), family_(family), type_(type), protocol_(protocol) {}
 
   void endpoint_event(Readiness events) UP_REQUIRES(stack_mutex) override { notify(events); }
   void place(Placement placement) UP_REQUIRES(stack_mutex);
@@ -166,6 +171,7 @@ class SocketFile : public OpenFile, private EndpointOwner {
 
   const int family_;
   const int type_;
+  const uint8_t protocol_;
   Placement placement_ = Placement::kUnplaced;
   bool nonblocking_ = false;
   bool accepted_ = false;

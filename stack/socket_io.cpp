@@ -89,7 +89,7 @@ bool fast_open_is_off(int fd) {
 }  // namespace
 
 Result<size_t> SocketFile::sendmsg(const msghdr& message, int flags) {
-  if (type_ == SOCK_DGRAM) return send_datagram(message, flags);
+  if (!is_stream_socket()) return send_datagram(message, flags);
   if ((flags & MSG_FASTOPEN) != 0 && message.msg_name != nullptr) {
     return send_connecting(message, flags);
   }
@@ -101,7 +101,7 @@ Result<size_t> SocketFile::sendmsg(const msghdr& message, int flags) {
 }
 
 Result<size_t> SocketFile::recvmsg(msghdr& message, int flags) {
-  if (type_ == SOCK_DGRAM) return receive_datagram(message, flags);
+  if (!is_stream_socket()) return receive_datagram(message, flags);
   if (placement_ == Placement::kStream) return receive_stream(message, flags);
   const long got = sys::recvmsg(fd_, &message, flags | MSG_DONTWAIT);
   if (got < 0) return Error{static_cast<int>(-got)};
@@ -232,7 +232,10 @@ Result<size_t> SocketFile::send_datagram(const msghdr& message, int flags) {
   // What only the kernel can do: control data, corking, fragments, errors.
   Stack& stack = the_stack();
   constexpr int kPlainFlags = MSG_DONTWAIT | MSG_NOSIGNAL;
-  const size_t limit = stack.port().capabilities().mtu_bytes - kIpv4HeaderBytes - kUdpHeaderBytes;
+  const size_t own_bytes = !is_raw_socket()           ? kIpv4HeaderBytes + kUdpHeaderBytes
+                           : options_.header_included ? 0
+                                                      : kIpv4HeaderBytes;
+  const size_t limit = stack.port().capabilities().mtu_bytes - own_bytes;
   if (options_.kernel_only || message.msg_controllen != 0 || (flags & ~kPlainFlags) != 0 ||
       *total > limit || placement_ == Placement::kKernel || corked_ || shut_write_ ||
       !is_user_memory(message.msg_name, message.msg_namelen)) {
@@ -244,6 +247,7 @@ Result<size_t> SocketFile::send_datagram(const msghdr& message, int flags) {
                                               message.msg_namelen);
     if (!named || named->ip.family() != family_) return by_kernel();
     to = *named;
+    if (is_raw_socket()) to.port = protocol_;
   }
   if (to.port == 0 || to.ip.is_multicast() || to.ip.is_broadcast() || to.ip.is_any()) {
     return by_kernel();
@@ -257,8 +261,12 @@ Result<size_t> SocketFile::send_datagram(const msghdr& message, int flags) {
   }
   if (stack.readable()) stack.drive(monotonic_ns());
   if (pending_kernel_error()) return Error{std::exchange(kernel_error_, 0)};
-  auto sent = stack.send_udp(datagram_->local(), to, options_.tcp.ttl, options_.tcp.tos,
-                             pieces(message), *total);
+  const uint8_t ttl = options_.tcp.ttl;
+  const uint8_t tos = options_.tcp.tos;
+  auto sent = is_raw_socket()
+                  ? stack.send_raw({datagram_->local(), to.ip, ttl, tos, options_.header_included},
+                                   pieces(message), *total)
+                  : stack.send_udp(datagram_->local(), to, ttl, tos, pieces(message), *total);
   stack.flush();
   if (!sent) return by_kernel();
   return *total;

@@ -98,6 +98,9 @@ bool note_ip_level(SocketOptions& options, int name, const void* value, socklen_
     case IP_RECVTOS:
       options.receive_tos = number != 0;
       return true;
+    case IP_HDRINCL:
+      options.header_included = number != 0;
+      return true;
     case IP_TRANSPARENT:
     case IP_OPTIONS:
     case IP_RECVORIGDSTADDR:

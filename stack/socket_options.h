@@ -23,7 +23,8 @@ struct SocketOptions {
   bool timestamp = false;             // SO_TIMESTAMP
   bool timestamp_ns = false;          // SO_TIMESTAMPNS
   bool broadcast = false;
-  bool syn_count_set = false;  // TCP_SYNCNT
+  bool syn_count_set = false;    // TCP_SYNCNT
+  bool header_included = false;  // IP_HDRINCL
   // Something was set that only the kernel can do: this socket must not be bypassed.
   bool kernel_only = false;
   // What was set before the socket listened: accepted sockets inherit it.

@@ -141,6 +141,7 @@ Stack::~Stack() UP_NO_THREAD_SAFETY {
   for (TcpListener* listener : tcp_.all_listeners()) listener->close();
   for (TcpEndpoint* endpoint : tcp_.all()) endpoint->vanish();
   for (UdpEndpoint* endpoint : udp_.all()) endpoint->close();
+  for (UdpEndpoint* endpoint : raw_.all()) endpoint->close();
   netif_remove(netif_.get());
   for (FramePbuf* pbuf : free_pbufs_) delete pbuf;
 }
@@ -228,8 +229,10 @@ void Stack::input_frame(const RxFrame& frame) {
   }
   if (packet.protocol == IPPROTO_TCP) {
     input_tcp(frame, packet);
-  } else {
+  } else if (packet.protocol == IPPROTO_UDP) {
     input_udp(frame, packet);
+  } else {
+    input_raw(frame, packet);
   }
 }
 
@@ -514,13 +517,18 @@ void Stack::input_udp(const RxFrame& frame, const Packet& packet) {
   const uint32_t bytes = packet.transport_bytes - kUdpHeaderBytes;
   pbuf* data = wrap(frame, packet.transport + kUdpHeaderBytes, bytes);
   if (data == nullptr) return;
+  deliver_datagram(*endpoint, data, bytes, from, packet);
+}
+
+void Stack::deliver_datagram(UdpEndpoint& endpoint, pbuf* data, uint32_t bytes,
+                             const SocketAddress& from, const Packet& packet) {
   uint64_t arrived_ns = 0;
-  if (endpoint->wants_timestamps()) {
+  if (endpoint.wants_timestamps()) {
     timespec now{};
     clock_gettime(CLOCK_REALTIME, &now);
     arrived_ns = static_cast<uint64_t>(now.tv_sec) * kNsPerS + static_cast<uint64_t>(now.tv_nsec);
   }
-  endpoint->deliver({data, from, packet.destination, bytes, packet.ttl, packet.tos, arrived_ns});
+  endpoint.deliver({data, from, packet.destination, bytes, packet.ttl, packet.tos, arrived_ns});
 }
 
 // ---- frames out
@@ -587,29 +595,12 @@ Result<void> Stack::send_udp(const SocketAddress& local, const SocketAddress& re
   const auto udp_bytes = static_cast<uint16_t>(bytes + kUdpHeaderBytes);
   uint8_t* ip = frame + kEthernetHeaderBytes;
   uint8_t* udp = ip + kIpv4HeaderBytes;
-  auto put16 = [](uint8_t* at, uint16_t value) {
-    const uint16_t big = htons(value);
-    std::memcpy(at, &big, sizeof big);
-  };
-  constexpr uint16_t kDontFragment = 0x4000;  // as Linux, whose IP_MTU_DISCOVER is IP_PMTUDISC_WANT
-  ip[0] = 0x45;
-  ip[1] = tos;
-  put16(ip + 2, static_cast<uint16_t>(udp_bytes + kIpv4HeaderBytes));
-  put16(ip + 4, ++ip_id_);
-  put16(ip + 6, kDontFragment);
-  ip[8] = ttl;
-  ip[9] = IPPROTO_UDP;
-  put16(ip + 10, 0);
-  const uint32_t from = source.v4();
-  const uint32_t to = remote.ip.v4();
-  std::memcpy(ip + 12, &from, 4);
-  std::memcpy(ip + 16, &to, 4);
-  const auto header_sum = static_cast<uint16_t>(~checksum(ip, kIpv4HeaderBytes));
-  std::memcpy(ip + 10, &header_sum, 2);
-  put16(udp, local.port);
-  put16(udp + 2, remote.port);
-  put16(udp + 4, udp_bytes);
-  put16(udp + 6, 0);
+  const auto ip_bytes = static_cast<uint16_t>(udp_bytes + kIpv4HeaderBytes);
+  write_ipv4_header(ip, {source, remote.ip, ip_bytes, ++ip_id_, IPPROTO_UDP, ttl, tos});
+  put_be16(udp, local.port);
+  put_be16(udp + 2, remote.port);
+  put_be16(udp + 4, udp_bytes);
+  put_be16(udp + 6, 0);
   uint8_t* at = udp + kUdpHeaderBytes;
   for (const iovec& piece : data) {
     std::memcpy(at, piece.iov_base, piece.iov_len);

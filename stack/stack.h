@@ -105,7 +105,8 @@ class Stack {
   Records& records() { return records_; }
   ClientCounters& counters() { return slot_.counters; }
   TcpDemux& tcp() { return tcp_; }
-  UdpDemux& udp() { return udp_; }
+  // UDP's sockets, or those of all raw protocols.
+  UdpDemux& datagrams(uint8_t protocol) { return protocol == IPPROTO_UDP ? udp_ : raw_; }
   netif* lwip_netif() { return netif_.get(); }
 
   // Before each entry into lwIP: its clock and its default interface are this stack's.
@@ -124,6 +125,18 @@ class Stack {
                         uint8_t tos, std::span<const struct iovec> data, size_t bytes)
       UP_REQUIRES(stack_mutex);
 
+  // Sends one IP packet of a raw socket, whose protocol is `local.port`. `data` begins with the IP
+  // header if `has_header` (IP_HDRINCL, raw(7)): EINVAL where that is none. Other errors likewise.
+  struct RawPacket {
+    SocketAddress local;
+    IpAddress remote;
+    uint8_t ttl;
+    uint8_t tos;
+    bool has_header;
+  };
+  Result<void> send_raw(const RawPacket& packet, std::span<const struct iovec> data, size_t bytes)
+      UP_REQUIRES(stack_mutex);
+
   // lwIP's IP output ends here.
   int output_ip(pbuf* packet, const IpAddress& destination) UP_REQUIRES(stack_mutex);
   // From a pbuf's destructor.
@@ -137,6 +150,9 @@ class Stack {
   void input_frame(const RxFrame& frame) UP_REQUIRES(stack_mutex);
   void input_tcp(const RxFrame& frame, const Packet& packet) UP_REQUIRES(stack_mutex);
   void input_udp(const RxFrame& frame, const Packet& packet) UP_REQUIRES(stack_mutex);
+  void input_raw(const RxFrame& frame, const Packet& packet) UP_REQUIRES(stack_mutex);
+  void deliver_datagram(UdpEndpoint& endpoint, pbuf* data, uint32_t bytes,
+                        const SocketAddress& from, const Packet& packet) UP_REQUIRES(stack_mutex);
   bool append(const RxFrame& frame, const Packet& packet) UP_REQUIRES(stack_mutex);
   void deliver_aggregate() UP_REQUIRES(stack_mutex);
   void deliver(TcpEndpoint* endpoint, pbuf* segment, const Packet& packet) UP_REQUIRES(stack_mutex);
@@ -193,6 +209,7 @@ class Stack {
   Records records_;
   TcpDemux tcp_;
   UdpDemux udp_;
+  UdpDemux raw_;
   uint64_t now_ns_ = 0;
   uint64_t last_drive_ns_ = 0;
   TimerWheel timers_;  // in ticks of TCP_FAST_INTERVAL

@@ -13,23 +13,29 @@ namespace {
 // What a queued datagram costs beside its bytes; Linux counts the sk_buff in (skb->truesize).
 constexpr size_t kDatagramOverheadBytes = 256;
 constexpr Readiness kReadable = EPOLLIN | EPOLLRDNORM;
+
+// A raw protocol is claimed as a whole.
+SocketAddress claimed(uint8_t protocol, const SocketAddress& local) {
+  if (protocol == IPPROTO_UDP) return local;
+  return {IpAddress::any(local.ip.family()), local.port, 0};
+}
 }  // namespace
 
 Result<UdpEndpoint*> UdpEndpoint::open(Stack& stack, const SocketAddress& local,
-                                       EndpointOwner& owner, int fd) {
-  auto held = stack.ports().hold(IPPROTO_UDP, local);
+                                       EndpointOwner& owner, int fd, uint8_t protocol) {
+  auto held = stack.ports().hold(protocol, claimed(protocol, local));
   if (!held) return Error{held.error()};
-  auto* endpoint = new UdpEndpoint(stack, local, owner);
+  auto* endpoint = new UdpEndpoint(stack, local, owner, protocol);
   endpoint->remote_ = {IpAddress::any(local.ip.family()), 0, 0};
-  stack.udp().add(*endpoint);
-  endpoint->record_ = stack.records().take(IPPROTO_UDP, local, endpoint->remote_, fd);
+  stack.datagrams(protocol).add(*endpoint);
+  endpoint->record_ = stack.records().take(protocol, local, endpoint->remote_, fd);
   return endpoint;
 }
 
 void UdpEndpoint::close() {
   for (const Datagram& datagram : queue_) pbuf_free(datagram.data);
-  if (is_bound()) stack_.udp().remove(*this);
-  if (is_bound()) stack_.ports().drop(IPPROTO_UDP, local_);
+  if (is_bound()) stack_.datagrams(protocol_).remove(*this);
+  if (is_bound()) stack_.ports().drop(protocol_, claimed(protocol_, local_));
   stack_.records().give_back(record_);
   Stack& stack = stack_;
   delete this;
@@ -46,16 +52,17 @@ void UdpEndpoint::set_remote(const SocketAddress& remote) {
 Result<void> UdpEndpoint::rebind(const SocketAddress& local) {
   if (local == local_) return {};
   PortClaims& ports = stack_.ports();
+  const SocketAddress from = claimed(protocol_, local_);
+  const SocketAddress to = claimed(protocol_, local);
   if (local.port == 0) {
-    ports.drop(IPPROTO_UDP, local_);
-  } else {
-    auto held =
-        is_bound() ? ports.move(IPPROTO_UDP, local_, local) : ports.hold(IPPROTO_UDP, local);
+    ports.drop(protocol_, from);
+  } else if (!is_bound() || from != to) {
+    auto held = is_bound() ? ports.move(protocol_, from, to) : ports.hold(protocol_, to);
     if (!held) return held;
   }
-  if (is_bound()) stack_.udp().remove(*this);
+  if (is_bound()) stack_.datagrams(protocol_).remove(*this);
   local_ = local;
-  if (is_bound()) stack_.udp().add(*this);
+  if (is_bound()) stack_.datagrams(protocol_).add(*this);
   if (record_ != nullptr) Records::set_local(*record_, local);
   return {};
 }

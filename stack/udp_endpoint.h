@@ -1,4 +1,4 @@
-// udp_endpoint.h - the stack's half of a UDP socket
+// udp_endpoint.h - the stack's half of a UDP socket, or of a raw one
 #pragma once
 
 #include <sys/uio.h>
@@ -12,7 +12,8 @@
 
 namespace underpass {
 
-// What a received datagram came with. The bytes are in `data`, behind the UDP header.
+// What a received datagram came with. The bytes are in `data`, behind the UDP header; a raw
+// socket's begin with the IP header, and it comes from port 0.
 struct Datagram {
   pbuf* data;
   SocketAddress from;
@@ -26,9 +27,10 @@ struct Datagram {
 // Needs the stack mutex throughout; none of it blocks.
 class UdpEndpoint {
  public:
-  // Claims the port. EADDRINUSE: another process's stack has it.
+  // Claims the port. EADDRINUSE: another process's stack has it. A raw socket has the number of its
+  // protocol for a port, at either end (as inet_create() in net/ipv4/af_inet.c), and claims that.
   static Result<UdpEndpoint*> open(Stack& stack, const SocketAddress& local, EndpointOwner& owner,
-                                   int fd) UP_REQUIRES(stack_mutex);
+                                   int fd, uint8_t protocol = IPPROTO_UDP) UP_REQUIRES(stack_mutex);
   void close() UP_REQUIRES(stack_mutex);
 
   // A wildcard with port 0 disconnects.
@@ -59,12 +61,13 @@ class UdpEndpoint {
   bool has_room() const { return queued_bytes_ < limit_bytes_; }
 
  private:
-  UdpEndpoint(Stack& stack, const SocketAddress& local, EndpointOwner& owner)
-      : stack_(stack), local_(local), owner_(owner) {}
+  UdpEndpoint(Stack& stack, const SocketAddress& local, EndpointOwner& owner, uint8_t protocol)
+      : stack_(stack), protocol_(protocol), local_(local), owner_(owner) {}
   ~UdpEndpoint() = default;
   void publish() UP_REQUIRES(stack_mutex);
 
   Stack& stack_;
+  const uint8_t protocol_;
   SocketAddress local_;
   SocketAddress remote_;
   EndpointOwner& owner_;

@@ -53,7 +53,10 @@ const char* state_name(const SocketRow& row) {
   return row.state < kNames.size() ? kNames[row.state] : kNames[0];
 }
 
-const char* netid(const SocketRow& row) { return row.protocol == IPPROTO_TCP ? "tcp" : "udp"; }
+const char* netid(const SocketRow& row) {
+  if (row.protocol == IPPROTO_TCP) return "tcp";
+  return row.protocol == IPPROTO_UDP ? "udp" : "raw";
+}
 
 IpAddress address_of(const std::atomic<uint8_t> (&bytes)[16]) {
   IpAddress ip;
@@ -82,7 +85,8 @@ std::optional<SocketRow> read_record(const SocketRecord& record, const ObservedC
 bool wanted(const SocketRow& row, const Filter& filter) {
   const bool any = !filter.tcp && !filter.udp;
   const bool is_tcp = row.protocol == IPPROTO_TCP;
-  if (!any && !(is_tcp ? filter.tcp : filter.udp)) return false;
+  const bool is_udp = row.protocol == IPPROTO_UDP;
+  if (!any && !(is_tcp && filter.tcp) && !(is_udp && filter.udp)) return false;
   return !filter.listening || row.state == kTcpListen || (!is_tcp && row.state == kClose);
 }
 

@@ -39,6 +39,42 @@ Result<void> send_text(Stack& stack, uint16_t from, const SocketAddress& to,
   return stack.send_udp({ip("10.0.0.1"), from, 0}, to, 64, 0, {&piece, 1}, text.size());
 }
 
+constexpr uint8_t kProtocol = 253;
+
+// A raw socket has its protocol for a port.
+struct RawHost : UdpHost {
+  UdpEndpoint* open_raw(const char* local = "0.0.0.0", uint8_t protocol = kProtocol) {
+    auto opened = UdpEndpoint::open(host.stack(), {ip(local), protocol, 0}, events, 5, protocol);
+    return opened ? *opened : nullptr;
+  }
+  void arrive_raw(const std::string& payload, uint8_t protocol = kProtocol,
+                  const char* from = "10.0.0.2") {
+    const auto bytes = static_cast<uint16_t>(kIpv4HeaderBytes + payload.size());
+    Bytes frame(kEthernetHeaderBytes + bytes);
+    frame[12] = 0x08;
+    write_ipv4_header(&frame[14], {ip(from), ip("10.0.0.1"), bytes, 1, protocol, 9, 0});
+    std::copy(payload.begin(), payload.end(), frame.begin() + 34);
+    send_frame(std::move(frame));
+  }
+  // The IP packets that the host has sent.
+  std::vector<Bytes> sent;
+  RawHost() {
+    wire.tap = [this](int side, Bytes& frame) {
+      if (side == 0) sent.emplace_back(frame.begin() + 14, frame.end());
+      return true;
+    };
+  }
+};
+
+Result<void> send_raw_text(Stack& stack, const std::string& text, bool has_header = false) {
+  const iovec piece{const_cast<char*>(text.data()), text.size()};
+  const Stack::RawPacket packet{
+      {IpAddress::any(AF_INET), kProtocol, 0}, ip("10.0.0.2"), 7, 4, has_header};
+  auto sent = stack.send_raw(packet, {&piece, 1}, text.size());
+  stack.flush();
+  return sent;
+}
+
 }  // namespace
 
 TestSuite(udp_endpoint);
@@ -181,4 +217,117 @@ Test(udp_endpoint, no_neighbour_no_route_and_no_chunk_are_told) {
   network.a.view().set_route_error(0);
   network.a.port().set_transmitting(false);
   cr_expect_eq(send_text(network.a.stack(), 7, to, "x").error(), EAGAIN);
+}
+
+Test(udp_endpoint, a_raw_socket_receives_from_the_ip_header_on) {
+  RawHost host;
+  UdpEndpoint* const endpoint = host.open_raw();
+  host.arrive_raw("payload");
+  cr_expect(host.events.seen & EPOLLIN);
+  char buffer[100];
+  const iovec piece{buffer, sizeof buffer};
+  size_t copied = 0;
+  auto datagram = endpoint->receive({&piece, 1}, false, &copied);
+  cr_assert(datagram.ok());
+  cr_expect_eq(copied, 27);
+  cr_expect_eq(buffer[0], 0x45);
+  cr_expect_eq(buffer[9], static_cast<char>(kProtocol));
+  cr_expect_eq(std::string(buffer + 20, 7), "payload");
+  cr_expect(datagram->from == (SocketAddress{ip("10.0.0.2"), 0, 0}));
+  cr_expect_eq(datagram->ttl, 9);
+}
+
+Test(udp_endpoint, raw_sockets_of_a_protocol_have_a_copy_each_and_no_frame_is_kept) {
+  RawHost host;
+  UdpEndpoint* const one = host.open_raw();
+  UdpEndpoint* const two = host.open_raw("10.0.0.1");
+  UdpEndpoint* const elsewhere = host.open_raw("10.0.0.7");
+  UdpEndpoint* const other = host.open_raw("0.0.0.0", 254);
+  UdpEndpoint* const connected = host.open_raw();
+  connected->set_remote({ip("10.0.0.3"), kProtocol, 0});
+  host.arrive_raw("x");
+  cr_expect(one->readable());
+  cr_expect(two->readable());
+  cr_expect_not(elsewhere->readable());
+  cr_expect_not(other->readable());
+  cr_expect_not(connected->readable());
+  cr_expect_eq(read(*one).size(), 21);
+  cr_expect_eq(read(*two).size(), 21);
+  host.host.stack().flush();
+  cr_expect_eq(host.wire.port(0).lent_frames(), 0);
+}
+
+Test(udp_endpoint, a_raw_socket_that_is_full_drops) {
+  RawHost host;
+  UdpEndpoint* const endpoint = host.open_raw();
+  endpoint->set_receive_buffer(1);
+  host.arrive_raw("first");
+  host.arrive_raw("second");
+  cr_expect_eq(read(*endpoint).size(), 25);
+  cr_expect_not(endpoint->readable());
+  cr_expect_eq(host.host.counters().udp_drops, 1);
+  host.host.stack().flush();
+  cr_expect_eq(host.wire.port(0).lent_frames(), 0);
+}
+
+Test(udp_endpoint, a_protocol_is_claimed_by_its_first_socket_and_released_by_its_last) {
+  RawHost host;
+  UdpEndpoint* const one = host.open_raw();
+  UdpEndpoint* const two = host.open_raw();
+  one->close();
+  host.arrive_raw("x");
+  cr_expect(two->readable());
+  two->close();
+  host.arrive_raw("x");
+  cr_expect_eq(host.host.counters().rx_no_socket, 1);
+}
+
+Test(udp_endpoint, a_raw_packet_has_a_whole_header) {
+  RawHost host;
+  cr_assert(send_raw_text(host.host.stack(), "abc"));
+  cr_assert_eq(host.sent.size(), 1);
+  const Bytes& packet = host.sent[0];
+  cr_expect_eq(packet.size(), 23);
+  cr_expect_eq(packet[0], 0x45);
+  cr_expect_eq(packet[1], 4);
+  cr_expect_eq(packet[8], 7);
+  cr_expect_eq(packet[9], kProtocol);
+  cr_expect_eq(checksum(packet.data(), 20), 0xffff);
+  cr_expect_eq(std::memcmp(&packet[20], "abc", 3), 0);
+}
+
+Test(udp_endpoint, an_included_header_is_completed) {
+  RawHost host;
+  std::string packet(20, '\0');
+  packet[0] = 0x45;
+  packet[8] = 33;
+  packet[9] = 99;
+  packet[19] = 2;
+  cr_assert(send_raw_text(host.host.stack(), packet + "abc", true));
+  cr_assert_eq(host.sent.size(), 1);
+  const Bytes& sent = host.sent[0];
+  cr_expect_eq(sent[3], 23, "the length");
+  cr_expect_eq(sent[8], 33);
+  cr_expect_eq(sent[9], 99);
+  cr_expect(sent[4] != 0 || sent[5] != 0, "the identification");
+  cr_expect_eq(sent[12], 10, "the source");
+  cr_expect_eq(checksum(sent.data(), 20), 0xffff);
+  packet[5] = 77;
+  packet[12] = 1;
+  cr_assert(send_raw_text(host.host.stack(), packet, true));
+  cr_expect_eq(host.sent[1][5], 77);
+  cr_expect_eq(host.sent[1][12], 1);
+}
+
+Test(udp_endpoint, an_included_header_that_is_none_is_refused) {
+  RawHost host;
+  std::string packet(20, '\0');
+  cr_expect_eq(send_raw_text(host.host.stack(), "short", true).error(), EINVAL);
+  packet[0] = 0x41;
+  cr_expect_eq(send_raw_text(host.host.stack(), packet, true).error(), EINVAL);
+  packet[0] = 0x4f;
+  cr_expect_eq(send_raw_text(host.host.stack(), packet, true).error(), EINVAL);
+  cr_expect_eq(send_raw_text(host.host.stack(), std::string(1501, 'E'), true).error(), EMSGSIZE);
+  cr_expect_eq(send_raw_text(host.host.stack(), std::string(1481, 'E')).error(), EMSGSIZE);
+  cr_expect(host.sent.empty());
 }
