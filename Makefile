@@ -220,7 +220,8 @@ $(B)/libunderpass-socket.so: $(B)/$(CLASS_SONAME)
 $(B)/libunderpass-socket.a: $(CLASS_PARTS)
 	@rm -f $@
 	$(call say,AR)
-	$(Q)$(LD) -r --force-group-allocation -o $(B)/underpass-socket.o $(filter %.o,$^)
+	$(Q)$(CXX) -r -nostdlib -o $(B)/underpass-socket.o $(filter %.o,$^) $(OPTIMIZE) \
+	  $(LTO) $(if $(LTO),-flinker-output=nolto-rel) -Wl,--force-group-allocation
 	$(Q)objcopy --localize-hidden -R '.gnu.lto_*' -R '.gnu.debuglto_*' $(B)/underpass-socket.o
 	$(Q)ar rcs $@ $(B)/underpass-socket.o
 
@@ -236,6 +237,12 @@ $(B)/bench/%: $(B)/obj/tools/bench/%.o $(STACK_LIBS)
 	@mkdir -p $(@D)
 	$(call say,LINK)
 	$(Q)$(CXX) -o $@ $(LINKED) $(LDFLAGS_ALL) $(BROKER_LIBS)
+
+# As a program of a user: on the shared library.
+$(B)/bench/class_ping_pong: $(B)/obj/tools/bench/class_ping_pong.o $(B)/libunderpass-socket.so
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(CXX) -o $@ $(filter %.o,$^) $(LDFLAGS_ALL) -L$(B) -lunderpass-socket -Wl,-rpath,'$$ORIGIN/..'
 
 $(B)/tests/preload/%: tests/preload/%.c $(B)/flags
 	@mkdir -p $(@D)

@@ -10,7 +10,7 @@ from typing import NamedTuple, Optional
 
 import lab
 import programs
-from sites import (BOTH, CLIENT_ONLY, KERNEL, KERNEL_PLAIN, ONE_CORE, OWN_CORES, RAW, SERVER_ONLY,
+from sites import (BOTH, CLASS, CLIENT_ONLY, KERNEL, KERNEL_PLAIN, ONE_CORE, OWN_CORES, RAW, SERVER_ONLY,
                    Setup)
 
 GROUPS = ("tcp", "udp", "redis", "bulk")
@@ -50,6 +50,7 @@ def latency_cases(group):
     for setup, placement, spin in [
             (KERNEL, ONE_CORE, False), (KERNEL, OWN_CORES, False), (KERNEL, OWN_CORES, True),
             (BOTH, ONE_CORE, False), (BOTH, OWN_CORES, False), (BOTH, OWN_CORES, True),
+            (CLASS, ONE_CORE, False), (CLASS, OWN_CORES, False),
             (SERVER_ONLY, ONE_CORE, False), (SERVER_ONLY, OWN_CORES, False),
             (CLIENT_ONLY, ONE_CORE, False), (CLIENT_ONLY, OWN_CORES, False)]:
         yield Case(group, "ping_pong", label_of(setup, spin), setup, placement, spin)
@@ -109,6 +110,9 @@ def ping_pong(site, case, seconds):
     port = site.lab.new_port()
     more = [f"--port={port}", f"--bytes={MESSAGE_BYTES}", *(["--spin"] if case.spin else [])]
     program = programs.own("ping_pong")
+    if not site.setup.preload:
+        program = programs.own("class_ping_pong")
+        more.append(f"--iface={site.server.iface}")
     with site.serve([program, "server", case.group, *more], port, case.group, stop=False) as server:
         watch = site.watch()
         done = site.call([program, "client", case.group, f"--address={site.server.address}",

@@ -22,12 +22,14 @@ OWN_CORES = "own cores"
 
 
 class Setup(NamedTuple):
-    """Who is under Underpass. Without offloads: no TSO, GSO and GRO on either interface."""
+    """Who is under Underpass. Without offloads: no TSO, GSO and GRO on either interface. Without
+    preload: the programs bypass the kernel themselves (the Socket class)."""
 
     name: str
     client: bool
     server: bool
     offloads: bool = True
+    preload: bool = True
 
     @property
     def bypasses(self):
@@ -38,6 +40,7 @@ KERNEL = Setup("kernel", False, False)
 KERNEL_PLAIN = Setup("kernel, no offloads", False, False, offloads=False)
 RAW = Setup("raw AF_XDP", False, False)
 BOTH = Setup("Underpass", True, True)
+CLASS = Setup("Underpass, the class", True, True, preload=False)
 SERVER_ONLY = Setup("Underpass, server only", False, True)
 CLIENT_ONLY = Setup("Underpass, client only", True, False)
 
@@ -101,6 +104,9 @@ class Site:
         self.bypassed = (setup.client, setup.server)
         self.cpus = (cpus[0] if placement == ONE_CORE else cpus[1], cpus[0])
 
+    def preloaded(self, index):
+        return self.bypassed[index] and self.setup.preload
+
     def watch(self):
         return Watch(self)
 
@@ -108,7 +114,7 @@ class Site:
     def background(self, index, argv, stop=True):
         """A program on host `index`, in its role and place; killed at the end of the block."""
         host = self.hosts[index]
-        process = host.popen(argv, bypass=self.bypassed[index], cpus=self.cpus[index])
+        process = host.popen(argv, bypass=self.preloaded(index), cpus=self.cpus[index])
         try:
             yield process
             if stop:
@@ -126,7 +132,7 @@ class Site:
 
     def call(self, argv, **more):
         """Runs the client to its end."""
-        return self.client.run(argv, bypass=self.setup.client, cpus=self.cpus[0], limit_s=HANG_S,
+        return self.client.run(argv, bypass=self.preloaded(0), cpus=self.cpus[0], limit_s=HANG_S,
                                **more)
 
 
