@@ -603,7 +603,7 @@ Result<void> Stack::send_udp(const SocketAddress& local, const SocketAddress& re
   put_be16(udp + 6, 0);
   uint8_t* at = udp + kUdpHeaderBytes;
   for (const iovec& piece : data) {
-    std::memcpy(at, piece.iov_base, piece.iov_len);
+    if (piece.iov_len != 0) std::memcpy(at, piece.iov_base, piece.iov_len);
     at += piece.iov_len;
   }
   auto sum = static_cast<uint16_t>(
