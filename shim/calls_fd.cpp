@@ -7,9 +7,9 @@
 
 #include "base/fd.h"
 #include "shim/fd_table.h"
-#include "shim/no_cancellation.h"
 #include "shim/posix_border.h"
 #include "shim/real.h"
+#include "stack/no_cancellation.h"
 
 namespace underpass {
 namespace {

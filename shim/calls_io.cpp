@@ -7,10 +7,10 @@
 
 #include "base/user_pointer.h"
 #include "shim/fd_table.h"
-#include "shim/no_cancellation.h"
 #include "shim/posix_border.h"
 #include "shim/real.h"
 #include "stack/clock.h"
+#include "stack/no_cancellation.h"
 
 namespace underpass {
 namespace {

@@ -1,28 +1,13 @@
 // socket_handle.cpp - a descriptor that closes when nobody uses it any more
 #include "stack/socket_handle.h"
 
-#include <pthread.h>
 #include <unistd.h>
 
 #include <utility>
 
+#include "stack/no_cancellation.h"
+
 namespace underpass {
-
-namespace {
-
-// Closing may wait (SO_LINGER), but a destructor must not be unwound through.
-class NoCancellation {
- public:
-  NoCancellation() { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before_); }
-  ~NoCancellation() { pthread_setcancelstate(before_, nullptr); }
-  NoCancellation(const NoCancellation&) = delete;
-  NoCancellation& operator=(const NoCancellation&) = delete;
-
- private:
-  int before_ = 0;
-};
-
-}  // namespace
 
 SocketHandle::SocketHandle(int fd, int family, int type, Ref<SocketFile> file)
     : fd_(fd),
@@ -49,6 +34,7 @@ void SocketHandle::close() {
 }
 
 void SocketHandle::close_now() {
+  // A destructor must not be unwound through, and closing may wait (SO_LINGER).
   const NoCancellation guard;
   {
     StackLock lock;
