@@ -370,7 +370,8 @@ distclean:
 	rm -rf build
 
 help:
-	@echo 'all          build/underpass, build/underpassd, build/libunderpass.so (the default)'
+	@echo 'all          build/underpass, build/underpassd, build/libunderpass.so and'
+	@echo '             build/libunderpass-socket.so and .a (the default)'
 	@echo 'test         install what is missing, build, run every test'
 	@echo 'unit         unit tests; unit-asan, unit-tsan: under a sanitizer'
 	@echo 'steer        tests of the XDP program (root)'

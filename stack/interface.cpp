@@ -42,6 +42,7 @@ void hook_process_once() {
     set_sleep_call(::ppoll);
     pthread_atfork(process_prepare_fork, process_after_fork_parent, after_fork_in_child);
     std::atexit(at_exit);
+    std::at_quick_exit(at_exit);
     return true;
   }();
   static_cast<void>(done);

@@ -125,6 +125,18 @@ int main() {
         binary = self.compile("static.cpp", self.SOURCE, libraries=[archive])
         self.assertEqual(subprocess.run([binary], stdout=subprocess.PIPE, text=True).stdout, self.SAID)
 
+    def test_libraries_show_the_class_and_nothing_else(self):
+        for library, options in (("libunderpass-socket.so", ["-D"]), ("libunderpass-socket.a", [])):
+            path = os.path.join(self.prefix, "lib", library)
+            done = subprocess.run(["nm", *options, "--defined-only", "--extern-only", "--format=posix",
+                                   path], check=True, stdout=subprocess.PIPE, text=True)
+            names = [line.split()[0] for line in done.stdout.splitlines() if " " in line]
+            self.assertTrue(any("9underpass6Socket" in name for name in names), library)
+            # Templates of libstdc++ are shared with the program.
+            others = [name for name in names if "9underpass" not in name
+                      and not re.match(r"_ZN?[KO]?(St|9__gnu_cxx)|_ZT[ISV]N?(St|9__gnu_cxx)|DW\.ref|_ZNKSt|_ZSt", name)]
+            self.assertEqual(others, [], library)
+
     def test_header_is_cpp17_and_later(self):
         for standard in ("c++17", "c++20", "c++23"):
             with self.subTest(standard=standard):

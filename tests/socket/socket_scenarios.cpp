@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -237,6 +238,36 @@ void bare_port(const Run& run) {
     Socket second(family);
     run.transcript.outcome("bind to the same", [&] { second.bind(name.port()); });
   }
+}
+
+// What the child has inherited is not compared: docs/compatibility.md says what it is.
+void fork_leaves_the_parent_its_sockets(const Run& run) {
+  Socket socket = run.scripted("echo");
+  int said[2];
+  if (::pipe2(said, O_CLOEXEC) != 0) return;
+  const pid_t child = ::fork();
+  if (child == 0) {
+    // Its own, and the parent's is closed when it ends.
+    Transcript transcript(run.setting);
+    transcript.result("the child's recv", [&] {
+      Socket own = run.scripted("finish 7");
+      return shown(own.recv(10));
+    });
+    socket.close();
+    const std::string& lines = transcript.lines();
+    const ssize_t written = ::write(said[1], lines.data(), lines.size());
+    ::_exit(written > 0 ? 0 : 1);
+  }
+  ::close(said[1]);
+  char lines[200];
+  const ssize_t got = ::read(said[0], lines, sizeof lines);
+  ::close(said[0]);
+  int status = -1;
+  ::waitpid(child, &status, 0);
+  run.transcript.note(std::string(lines, got > 0 ? static_cast<size_t>(got) : 0) + "status " +
+                      std::to_string(status));
+  socket.sendall("parent");
+  run.transcript.result("the parent's recv", [&] { return shown(socket.recv(6)); });
 }
 
 void ipv6(const Run& run) {

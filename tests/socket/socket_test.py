@@ -17,7 +17,7 @@ import unittest
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tests", "netns"))
 
-from lab_case import LabCase  # noqa: E402  (the path comes first)
+from lab_case import PYTHON, LabCase  # noqa: E402  (the path comes first)
 from lab import BUILD  # noqa: E402
 
 PROGRAMS = os.path.join(BUILD, "tests", "socket", "programs")
@@ -26,6 +26,18 @@ SCRIPT_PORT = 7001
 # Only a hang reaches it.
 SCENARIO_LIMIT_S = 30
 END = "== end"
+# Of two connections at a time: how much came before the end, and of what.
+SINK = """
+import socket, sys, threading
+def drain(connection):
+    data = b""
+    while piece := connection.recv(65536):
+        data += piece
+    print(f"{len(data)}{data[:1].decode()}\\n", end="", flush=True)
+listener = socket.create_server(("", int(sys.argv[1])))
+for _ in range(2):
+    threading.Thread(target=drain, args=listener.accept()[:1]).start()
+"""
 # Segments that belong to no socket of the stack any more are answered by the kernel's TCP.
 KERNEL_SLACK = 60
 
@@ -147,6 +159,19 @@ class ScenariosTest(LabCase):
         before = self.counters()
         self.assertEqual(self.session(interface=False).run("hello_and_close")[-1], END)
         self.assertEqual(self.counters()["tcp"], before["tcp"])
+
+
+    def test_what_was_sent_arrives_when_the_program_ends(self):
+        """With sockets that are still open: one of main()'s, one that is static."""
+        client, server = self.client_host, self.server_host
+        for way in ("exit", "return"):
+            with self.subTest(way=way):
+                port = self.lab.new_port()
+                sink = self.background(server, [PYTHON, "-c", SINK, port])
+                server.wait_for_port(port, sink)
+                client.run([os.path.join(PROGRAMS, "leaver"), client.iface, server.address, port, way])
+                self.assertEqual(sink.wait(), 0)
+                self.assertEqual(sorted(sink.log().split()), ["3000000l", "3000000s"])
 
 
 def add_test(name, proof):
