@@ -278,8 +278,9 @@ void ipv6(const Run& run) {
   run.transcript.note("getsockname = " + name.host());
   Socket socket(AF_INET6);
   run.transcript.outcome("connect", [&] { socket.connect(name); });
-  auto [accepted, from] = listener.accept();
-  run.transcript.note("accepted " + from.host());
+  auto taken = listener.accept();
+  Socket& accepted = taken.first;
+  run.transcript.note("accepted " + taken.second.host());
   socket.sendall("six");
   run.transcript.result("recv", [&] { return shown(accepted.recv(3)); });
   Socket datagrams(AF_INET6, SOCK_DGRAM);

@@ -235,8 +235,9 @@ void server(const Run& run) {
   run.transcript.note("getsockname = " + run.transcript.named(listener.getsockname()));
   Socket control = run.scripted("call " + std::to_string(listener.getsockname().port()) + " 3");
   for (int i = 0; i < 3; ++i) {
-    auto [socket, address] = listener.accept();
-    run.transcript.note("accepted " + run.transcript.named(address) + ", peer " +
+    auto taken = listener.accept();
+    Socket& socket = taken.first;
+    run.transcript.note("accepted " + run.transcript.named(taken.second) + ", peer " +
                         run.transcript.named(socket.getpeername()) + ", own " +
                         run.transcript.named(socket.getsockname()));
     run.transcript.result("recv", [&] { return shown(socket.recv(7)); });

@@ -94,6 +94,7 @@ class SimulatedAttachment : public Attachment {
   void resolve(const IpAddress&) override {}
   int notify_fd() const override { return -1; }
   void drain_notify() override {}
+  std::optional<Unreachable> next_unreachable() override { return std::nullopt; }
   bool broker_alive() const override { return false; }
 
  private:
