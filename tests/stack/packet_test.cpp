@@ -77,6 +77,22 @@ Test(packet, a_udp_checksum_of_zero_means_none) {
   cr_expect(parse(frame) == PacketError::kNone);
 }
 
+// RFC 1071, word by word.
+Test(packet, the_checksum_is_right_for_every_length_and_place) {
+  std::vector<uint8_t> bytes(400);
+  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<uint8_t>(255 - i * i * 7 % 251);
+  for (size_t from = 0; from < 3; ++from) {
+    for (size_t count = 0; from + count <= bytes.size(); ++count) {
+      uint32_t sum = 0x12345;
+      for (size_t i = 0; i < count; ++i) {
+        sum += static_cast<uint32_t>(bytes[from + i]) << (i % 2 == 0 ? 0 : 8);
+      }
+      while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
+      cr_assert_eq(checksum(&bytes[from], count, 0x12345), sum, "%zu bytes from %zu", count, from);
+    }
+  }
+}
+
 Test(packet, a_wrong_checksum_is_seen) {
   for (Bytes frame : {tcp(), udp()}) {
     for (size_t at : {size_t{14 + 12}, size_t{34}, frame.size() - 1}) {
