@@ -61,9 +61,11 @@ Route read_route(const nlmsghdr& header, const IpAddress& destination, uint32_t 
 
 }  // namespace
 
-KernelView::KernelView(Attachment& attachment) : attachment_(attachment) {
-  Fd fd(sys::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
-  if (fd) netlink_ = move_out_of_the_way(std::move(fd));
+// Without it no route would be known, and nothing could be answered: then sockets are the kernel's.
+Result<std::unique_ptr<KernelView>> KernelView::open(Attachment& attachment) {
+  const int fd = sys::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+  if (fd < 0) return Error{-fd};
+  return std::unique_ptr<KernelView>(new KernelView(attachment, move_out_of_the_way(Fd(fd))));
 }
 
 Result<Route> KernelView::route(const IpAddress& destination, const IpAddress& source) {

@@ -1,6 +1,7 @@
 // kernel_view.h - routes by rtnetlink, neighbours by the broker's mirror, settings by /proc/sys
 #pragma once
 
+#include <memory>
 #include <unordered_map>
 
 #include "base/fd.h"
@@ -13,7 +14,8 @@ namespace underpass {
 // cache.
 class KernelView : public HostView {
  public:
-  explicit KernelView(Attachment& attachment);
+  // EAFNOSUPPORT and the like: the program may not open a netlink socket.
+  static Result<std::unique_ptr<KernelView>> open(Attachment& attachment);
   Result<Route> route(const IpAddress& destination, const IpAddress& source) override;
   uint64_t route_generation() const override;
   NeighbourView neighbour(const IpAddress& ip) override;
@@ -23,6 +25,9 @@ class KernelView : public HostView {
   std::optional<Unreachable> next_unreachable() override;
 
  private:
+  KernelView(Attachment& attachment, Fd netlink)
+      : attachment_(attachment), netlink_(std::move(netlink)) {}
+
   Attachment& attachment_;
   Fd netlink_;
   uint32_t sequence_ = 0;

@@ -22,6 +22,14 @@ namespace {
 // After this long with all threads asleep in waits, the helper sleeps without a limit.
 constexpr int kParkAfterPeriods = 50;
 
+// Which network namespace the socket is of (socket(7)). 0: the kernel is too old to say.
+uint64_t network_of(int fd) {
+  uint64_t cookie = 0;
+  socklen_t bytes = sizeof cookie;
+  sys::getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &bytes);
+  return cookie;
+}
+
 }  // namespace
 
 Process& Process::instance() {
@@ -50,8 +58,12 @@ Result<void> process_start(const Options& options) {
   process.lease_ = std::move(*lease);
   process.may_attach_ = true;
   process.tried_ = false;
+  const Fd probe(sys::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  process.network_ = network_of(probe.get());
   return {};
 }
+
+bool Process::has_interface(int fd) const { return network_ == 0 || network_of(fd) == network_; }
 
 Result<void> Process::attach() {
   if (!may_attach_) return Error{ENODEV};
@@ -80,8 +92,9 @@ Result<void> Process::attach_to_broker() {
   }
   auto attachment = BrokerClient::attach(std::move(lease));
   if (!attachment) return Error{attachment.error()};
-  auto view = std::make_unique<KernelView>(**attachment);
-  attach_to(std::move(*attachment), std::move(view));
+  auto view = KernelView::open(**attachment);
+  if (!view) return Error{view.error()};
+  attach_to(std::move(*attachment), std::move(*view));
   return {};
 }
 

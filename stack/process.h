@@ -51,6 +51,9 @@ class Process : private DeadlineWatcher {
   // The second half of it, for a test that brings its own frames and routes.
   void attach_to(std::unique_ptr<Attachment> attachment, std::unique_ptr<HostView> view)
       UP_EXCLUDES(stack_mutex);
+  // False: the socket is of another network namespace (unshare(2), setns(2)), and the interface is
+  // not there.
+  bool has_interface(int fd) const;
   // Null before attach(), and after a failed one.
   Stack* stack() UP_REQUIRES(stack_mutex) { return stack_.get(); }
   Attachment* attachment() UP_REQUIRES(stack_mutex) { return attachment_.get(); }
@@ -92,6 +95,7 @@ class Process : private DeadlineWatcher {
   bool tried_ = false;
   int attach_error_ = 0;
   bool may_attach_ = false;
+  uint64_t network_ = 0;  // the namespace of the interface; 0: not known
   Fd lease_;
   std::unique_ptr<Attachment> attachment_;
   std::unique_ptr<HostView> view_;

@@ -67,7 +67,7 @@ Ref<SocketFile> SocketFile::create(int fd, int family, int type, int protocol) {
   const bool tcp = kind == SOCK_STREAM && (protocol == 0 || protocol == IPPROTO_TCP) && options.tcp;
   const bool udp = kind == SOCK_DGRAM && (protocol == 0 || protocol == IPPROTO_UDP) && options.udp;
   if (family != AF_INET || (!tcp && !udp)) return nullptr;
-  if (!Process::instance().attach()) return nullptr;
+  if (!Process::instance().has_interface(fd) || !Process::instance().attach()) return nullptr;
   auto* file = new SocketFile(fd, family, kind, tcp ? IPPROTO_TCP : IPPROTO_UDP);
   file->nonblocking_ = (type & SOCK_NONBLOCK) != 0;
   StackLock lock;
@@ -79,7 +79,10 @@ Ref<SocketFile> SocketFile::create_raw(int fd, int type, int protocol) {
   for (const int kernels : kKernels) {
     if (protocol == kernels) return nullptr;
   }
-  if (protocol < 0 || protocol >= IPPROTO_RAW || !Process::instance().attach()) return nullptr;
+  if (protocol < 0 || protocol >= IPPROTO_RAW || !Process::instance().has_interface(fd) ||
+      !Process::instance().attach()) {
+    return nullptr;
+  }
   auto* made = new SocketFile(fd, AF_INET, SOCK_RAW, static_cast<uint8_t>(protocol));
   made->nonblocking_ = (type & SOCK_NONBLOCK) != 0;
   StackLock lock;
@@ -234,7 +237,18 @@ Result<void> SocketFile::bind(const sockaddr* address, socklen_t length) {
 Result<void> SocketFile::bind_kernel_to_any_port(const IpAddress& ip) {
   sockaddr_storage storage;
   const socklen_t length = SocketAddress{ip, 0, 0}.to_sockaddr(family_, storage);
+  // Such a socket gets its port from the kernel's connect, which it will never see.
+  int no_port = 0;
+  socklen_t bytes = sizeof no_port;
+  constexpr int kOff = 0;
+  sys::getsockopt(fd_, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &no_port, &bytes);
+  if (no_port != 0) {
+    sys::setsockopt(fd_, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &kOff, sizeof kOff);
+  }
   auto bound = from_kernel(sys::bind(fd_, reinterpret_cast<sockaddr*>(&storage), length));
+  if (no_port != 0) {
+    sys::setsockopt(fd_, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &no_port, sizeof no_port);
+  }
   // Another thread has bound it meanwhile: just as good.
   if (!bound && bound.error() != EINVAL) return bound;
   return {};

@@ -3,7 +3,7 @@
 import subprocess
 import unittest
 
-from lab_case import KERNEL, LabCase, Roles, over_roles, wait_until
+from lab_case import KERNEL, LabCase, Roles, needs_bypass, over_roles, wait_until
 
 SERVER_ROLES = (KERNEL, Roles(False, True), Roles(True, True))
 
@@ -93,6 +93,20 @@ class HybridTest(LabCase):
         self.serve(roles, host.python("echo_server.py", "epoll", port), port)
         for address in ("127.0.0.1", host.address):
             host.run(host.python("echo_client.py", "tcp", address, port), bypass=True)
+
+
+class ForbiddenTest(LabCase):
+
+    @needs_bypass
+    def test_server_that_may_not_ask_for_routes_is_the_kernels(self):
+        """As under systemd's RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX."""
+        host, port = self.server_host, self.lab.new_port()
+        server = self.background(host, host.python("without_netlink.py", *host.python("echo_server.py", "epoll", port)),
+                                 bypass=True)
+        host.wait_for_port(port, server)
+        with self.lab.traffic() as traffic:
+            self.client_host.run(self.client_host.python("echo_client.py", "tcp", host.address, port))
+        self.assertEqual(traffic[1].tcp_frames, 0, traffic[1].describe())
 
 
 if __name__ == "__main__":

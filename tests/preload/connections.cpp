@@ -877,7 +877,31 @@ void both_ends_finish() {
   });
 }
 
+// ip(7); curl sets it with --interface, proxies for their sources.
+void bind_without_a_port() {
+  const int port = number(peer("listen 0"));
+  const int fd = tcp();
+  const int on = 1;
+  said("setsockopt", setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on));
+  sockaddr_in source = mine();
+  said("bind", bind(fd, plain(source), sizeof source));
+  said_sockname(fd);
+  sockaddr_in address = theirs(port);
+  said("connect", connect(fd, plain(address), sizeof address));
+  said_sockname(fd);
+  int value = 0;
+  socklen_t length = sizeof value;
+  said("getsockopt", getsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &value, &length));
+  note("value %d", value);
+  peer("accept 0 1");
+  said("send", send(fd, "hello", 5, 0));
+  peer_said("recv 1 5");
+  close(fd);
+  peer("close 0");
+}
+
 constexpr Scenario kScenarios[] = {
+    {"bind_without_a_port", Proof::kTcp, bind_without_a_port},
     {"connect_blocking", Proof::kTcp, connect_blocking},
     {"connect_nonblocking", Proof::kTcp, connect_nonblocking},
     {"connect_pending", Proof::kNone, connect_pending},

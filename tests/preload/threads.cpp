@@ -1,4 +1,5 @@
 // threads.cpp - sockets used by several threads, by signal handlers, and left by cancellation
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/sendfile.h>
@@ -547,7 +548,28 @@ void served_while_nobody_calls() {
   });
 }
 
+// unshare(2): what was opened stays, what is opened now has no way to the peer.
+void thread_in_another_network() {
+  const int fd = connected();
+  const int port = number(peer("listen 0"));
+  {
+    Worker worker([port] {
+      said("unshare", unshare(CLONE_NEWNET));
+      const int other = tcp();
+      sockaddr_in address = theirs(port);
+      said("connect", connect(other, plain(address), sizeof address));
+      close(other);
+    });
+    worker.join();
+  }
+  said("send", send(fd, "hello", 5, 0));
+  peer_said("recv 1 5");
+  close(fd);
+  peer("close 0");
+}
+
 constexpr Scenario kScenarios[] = {
+    {"thread_in_another_network", Proof::kTcp, thread_in_another_network},
     {"send_while_recv_blocks", Proof::kTcp, send_while_recv_blocks},
     {"two_readers_of_one_socket", Proof::kTcp, two_readers_of_one_socket},
     {"many_readers_and_no_descriptors", Proof::kTcp, many_readers_and_no_descriptors},
