@@ -65,6 +65,7 @@ def bound(method, roles):
 class LabCase(unittest.TestCase):
     """A lab for the class, with a broker on each host that stays, so that its counts last."""
 
+    lab_type = Lab
     queues = 1
     with_brokers = True
     maxDiff = None
@@ -80,7 +81,7 @@ class LabCase(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.lab = Lab(queues=cls.queues)
+        cls.lab = cls.lab_type(queues=cls.queues)
         cls.addClassCleanup(cls.lab.remove)
         cls.client_host, cls.server_host = cls.lab.hosts
         if cls.with_brokers and is_built():

@@ -388,16 +388,20 @@ class Lab:
             raise
 
     def make(self, queues):
-        a, b = self.hosts
         for host in self.hosts:
             sh("ip", "netns", "add", host.namespace)
             sh("ip", "-n", host.namespace, "link", "set", "lo", "up")
-        count = ["numtxqueues", str(queues), "numrxqueues", str(queues)]
-        sh("ip", "-n", a.namespace, "link", "add", a.iface, *count, "type", "veth",
-           "peer", b.iface, *count, "netns", b.namespace)
+        self.make_link(queues)
         for host in self.hosts:
             sh("ip", "-n", host.namespace, "address", "add", f"{host.address}/24", "dev", host.iface)
             sh("ip", "-n", host.namespace, "link", "set", host.iface, "up")
+
+    def make_link(self, queues):
+        """Gives each host its `iface`; another kind of lab has other ones."""
+        a, b = self.hosts
+        count = ["numtxqueues", str(queues), "numrxqueues", str(queues)]
+        sh("ip", "-n", a.namespace, "link", "add", a.iface, *count, "type", "veth",
+           "peer", b.iface, *count, "netns", b.namespace)
 
     def set_static_neighbours(self):
         for host in self.hosts:
