@@ -110,6 +110,9 @@ PRELOAD := $(addprefix $(B)/,$(basename $(wildcard tests/preload/*.c) \
 # Each tests/socket/programs/NAME.cpp is a program on the Socket class, with the scenarios in it.
 SOCKET_PROGRAMS := $(patsubst %.cpp,$(B)/%,$(wildcard tests/socket/programs/*.cpp))
 
+# Each tests/vm/NAME.bpf.c is an XDP program of a user.
+VM_BPF := $(patsubst %.c,$(B)/%.o,$(wildcard tests/vm/*.bpf.c))
+
 # One test binary for each folder of tests/ that has *_test.cpp. tests/steer needs root.
 TEST_FOLDERS := $(patsubst tests/%/,%,$(sort $(dir $(wildcard tests/*/*_test.cpp))))
 UNIT_FOLDERS := $(filter-out steer,$(TEST_FOLDERS))
@@ -117,10 +120,18 @@ test_binary = $(1:%=$(B)/tests/%_test)
 UNIT_TESTS := $(call test_binary,$(UNIT_FOLDERS))
 STEER_TESTS := $(call test_binary,$(filter steer,$(TEST_FOLDERS)))
 # T= runs some of them: make integration T="tests/netns/redis_test.py"
-T ?= $(sort $(wildcard tests/*/*_test.py))
+T ?= $(filter-out tests/vm/%,$(sort $(wildcard tests/*/*_test.py)))
+# What runs in virtual machines, on Debian's newer kernel for this release and on the release's own.
+# VM_T= runs others on the newer one alone: make test-vm VM_T="tests/vm/can_test.py"
+VM_OLD_T := tests/vm/old_kernel_test.py
+ifdef VM_T
+IN_VM = --vm backports $(VM_T)
+else
+IN_VM = --vm backports $(filter-out $(VM_OLD_T),$(sort $(wildcard tests/vm/*_test.py))) --vm stock $(VM_OLD_T)
+endif
 
 .PHONY: all library broker tool bench-programs
-all: $(LIBRARY) $(CLASS_LIBRARIES) $(BROKER) $(TOOL) $(BENCH) $(PRELOAD) $(SOCKET_PROGRAMS)
+all: $(LIBRARY) $(CLASS_LIBRARIES) $(BROKER) $(TOOL) $(BENCH) $(PRELOAD) $(SOCKET_PROGRAMS) $(VM_BPF)
 library: $(LIBRARY) $(CLASS_LIBRARIES)
 broker: $(BROKER)
 tool: $(TOOL)
@@ -164,11 +175,16 @@ $(LWIP_SRC)/%:
 
 # The asm/ headers are in the multiarch folder, which clang does not search for another target.
 MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
+define compile_bpf
+@mkdir -p $(@D)
+$(call say,BPF)
+$(Q)$(CLANG) -O2 -g -target bpf -mcpu=v3 -Wall -Wextra $(WERROR) -I. \
+  $(if $(MULTIARCH),-isystem /usr/include/$(MULTIARCH)) $(DEPS) -c $< -o $@
+endef
 $(B)/steer.bpf.o: xdp/steer.bpf.c $(B)/flags
-	@mkdir -p $(@D)
-	$(call say,BPF)
-	$(Q)$(CLANG) -O2 -g -target bpf -mcpu=v3 -Wall -Wextra $(WERROR) -I. \
-	  $(if $(MULTIARCH),-isystem /usr/include/$(MULTIARCH)) $(DEPS) -c $< -o $@
+	$(compile_bpf)
+$(B)/tests/vm/%.bpf.o: tests/vm/%.bpf.c $(B)/flags
+	$(compile_bpf)
 
 $(B)/gen/xdp/steer.skel.h: $(B)/steer.bpf.o
 	@mkdir -p $(@D)
@@ -277,18 +293,23 @@ $(foreach folder,$(TEST_FOLDERS),$(eval $(call test_rule,$(folder))))
 
 ALL_OBJ := $(BASE_OBJ) $(XDP_OBJ) $(BROKER_OBJ) $(STACK_OBJ) $(SHIM_OBJ) $(TOOLS_OBJ) $(TEST_OBJ) \
            $(call object,$(BENCH_SRC)) $(LWIP_OBJ)
--include $(ALL_OBJ:.o=.d) $(B)/steer.bpf.d $(PRELOAD:%=%.d)
+-include $(ALL_OBJ:.o=.d) $(B)/steer.bpf.d $(PRELOAD:%=%.d) $(VM_BPF:.o=.d)
 
 # --- tests -------------------------------------------------------------------------------------
 
-.PHONY: test unit unit-asan unit-tsan steer integration test-programs
+.PHONY: test test-vm unit unit-asan unit-tsan steer integration test-programs
 test-programs: $(UNIT_TESTS) $(STEER_TESTS)
 
 # scripts/bootstrap comes first: without it there may be nothing to build with.
 test:
 	scripts/bootstrap
 	+$(MAKE) -j$(JOBS) all test-programs
-	scripts/run_tests $(UNIT_TESTS) $(STEER_TESTS) $(T)
+	scripts/run_tests $(UNIT_TESTS) $(STEER_TESTS) $(T) $(IN_VM)
+# What this machine's kernel may lack, on Debian's under qemu.
+test-vm:
+	scripts/bootstrap
+	+$(MAKE) -j$(JOBS) all
+	scripts/run_tests $(IN_VM)
 
 unit: $(UNIT_TESTS)
 	scripts/run_tests $(UNIT_TESTS)
@@ -376,6 +397,7 @@ help:
 	@echo 'unit         unit tests; unit-asan, unit-tsan: under a sanitizer'
 	@echo 'steer        tests of the XDP program (root)'
 	@echo 'integration  tests/*/*_test.py (root); T="FILES" runs only those'
+	@echo 'test-vm      tests/vm/*_test.py on Debian'"'"'s kernel, under qemu; VM_T="FILES" runs only those'
 	@echo 'check        format, layers, headers, exports, g++ and clang, unit tests plain and ASan'
 	@echo 'format       rewrite the files as check wants them'
 	@echo 'demo         programs on the kernel and under Underpass, in a lab'
