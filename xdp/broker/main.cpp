@@ -84,6 +84,7 @@ void serve(Request& request) {
   const SharedMemory umem("underpass-umem", bytes);
   Control& control = init_control(control_memory, nic, kMaxSlots);
   QueueXsks queues(nic, umem.get(), bytes, steering.driver_mode());
+  steering.take_off_old_program();
   control.driver_mode = steering.driver_mode();
   control.dispatcher = steering.dispatcher();
   control.zero_copy = queues.zero_copy();

@@ -176,10 +176,8 @@ void Steering::attach_through_libxdp() {
   const xdp_attach_mode mode = xdp_multiprog__attach_mode(present);
   for (xdp_program* at = xdp_multiprog__next_prog(nullptr, present); at != nullptr;
        at = xdp_multiprog__next_prog(at, present)) {
-    if (std::strcmp(xdp_program__name(at), kProgramName) != 0) continue;
-    const int failed = xdp_program__detach(at, index, mode, 0);
-    if (failed != 0) log_write(LogLevel::warning, "an old program stays: %s", strerror(-failed));
-    break;
+    if (std::strcmp(xdp_program__name(at), kProgramName) == 0)
+      old_program_id_ = xdp_program__id(at);
   }
   xdp_multiprog__close(present);
   xdp_program* const program = xdp_program__from_bpf_obj(program_->obj, "xdp");
@@ -195,6 +193,23 @@ void Steering::attach_through_libxdp() {
   }
   through_libxdp_ = program;
   driver_mode_ = mode == XDP_MODE_NATIVE;
+}
+
+void Steering::take_off_old_program() {
+  if (old_program_id_ == 0) return;
+  const auto index = static_cast<int>(nic_.index);
+  xdp_multiprog* const present = xdp_multiprog__get_from_ifindex(index);
+  if (const long failed = libxdp_get_error(present); failed != 0) {
+    throw Refusal("asking libxdp for the programs on the interface", static_cast<int>(-failed));
+  }
+  for (xdp_program* at = xdp_multiprog__next_prog(nullptr, present); at != nullptr;
+       at = xdp_multiprog__next_prog(at, present)) {
+    if (xdp_program__id(at) != old_program_id_) continue;
+    const int failed = xdp_program__detach(at, index, xdp_multiprog__attach_mode(present), 0);
+    if (failed != 0) log_write(LogLevel::warning, "an old program stays: %s", strerror(-failed));
+    break;
+  }
+  xdp_multiprog__close(present);
 }
 
 int Steering::ports_fd() const { return map_fd(program_->maps.up_ports); }

@@ -31,6 +31,10 @@ class Steering {
   Steering(const Steering&) = delete;
   Steering& operator=(const Steering&) = delete;
 
+  // Takes off what a killed broker has left in the dispatcher. Only when the queues are known to be
+  // ours: before that, programs of that broker may still be served by it.
+  void take_off_old_program();
+
   bool driver_mode() const { return driver_mode_; }
   bool dispatcher() const { return through_libxdp_ != nullptr; }
   int ports_fd() const;
@@ -57,6 +61,7 @@ class Steering {
   const Nic& nic_;
   std::unique_ptr<steer_bpf, void (*)(steer_bpf*)> program_;
   xdp_program* through_libxdp_ = nullptr;
+  uint32_t old_program_id_ = 0;
   Fd link_;
   up_port_entry* ports_ = nullptr;  // the mapped port table
   bool driver_mode_ = false;

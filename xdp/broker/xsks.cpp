@@ -93,8 +93,10 @@ void QueueXsks::open_queue(uint32_t queue, uint16_t bind_flags) {
   const auto bound = bind_patiently(fd, nic_, queue, first ? bind_flags : uint16_t{XDP_SHARED_UMEM},
                                     first ? -1 : queues_[0].fd.get());
   if (!bound && bound.error() == EBUSY) {
-    throw Refusal(
-        fmt::format("queue {} of {} is in use by another AF_XDP program", queue, nic_.name));
+    throw Refusal(fmt::format(
+        "queue {} of {} is in use by another AF_XDP program, or by programs of a broker "
+        "that was killed",
+        queue, nic_.name));
   }
   must(bound, "binding an AF_XDP socket");
   auto rings = XskRings::map(fd, {0, 0, kFillRingEntries, kCompletionRingEntries});
