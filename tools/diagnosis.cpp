@@ -21,8 +21,9 @@ namespace {
 
 constexpr uint32_t kEthernetHeaderBytes = 14;
 constexpr uint32_t kMaxMtuBytes = kMaxFrameBytes - kEthernetHeaderBytes;
-// XDP_SHARED_UMEM between queues: "xsk: Add support for Rx/Tx sharing umem", 5.10.
-constexpr KernelVersion kOldestKernel{5, 10};
+// Clients map the rings of sockets that the broker has bound, and share those of a queue. Before
+// "xsk: allow remap of fill and/or completion rings" that is EBUSY.
+constexpr KernelVersion kOldestKernel{6, 4};
 // From here a map's fd is enough to write to it: "bpf: refine kernel.unprivileged_bpf_disabled".
 constexpr KernelVersion kUnprivilegedMapUpdates{5, 19};
 // What libxdp calls the program that runs several others in turn.
@@ -121,8 +122,10 @@ void Examination::check_kernel() {
   if (version >= kOldestKernel) {
     ok(name);
   } else {
-    missing(name + " is too old", fmt::format("use Linux {}.{} or later (Debian 12 has 6.1)",
-                                              kOldestKernel.major, kOldestKernel.minor));
+    missing(name + " is too old",
+            fmt::format("use Linux {}.{} or later (for Debian 12: linux-image-amd64 of "
+                        "bookworm-backports)",
+                        kOldestKernel.major, kOldestKernel.minor));
   }
 }
 
