@@ -42,6 +42,11 @@ class BrokerTest(LabCase):
             self.assertEqual(line, "ok", process.describe())
         return process, line
 
+    def test_bad_usage_is_one_line_and_status_2(self):
+        for arguments in ([], ["-i"], ["-i", "x", "--no-such"]):
+            done = self.host.run([BROKER, *arguments], check=False)
+            self.assertEqual((done.status, len(done.err.splitlines())), (2, 1), done.err)
+
     def underpass(self, *arguments, prefix=()):
         return self.host.run([*prefix, self.underpass_path, *arguments], check=False)
 

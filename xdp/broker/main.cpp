@@ -3,6 +3,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <fmt/core.h>
+
 #include <CLI/CLI.hpp>
 #include <cerrno>
 #include <charconv>
@@ -129,6 +131,13 @@ int main(int argc, char** argv) {
   app.add_flag("--generic", request.generic, "do not try XDP in the driver");
   app.add_option("--allow", request.allowed, "a user, besides root, whose programs are served")
       ->take_all();
-  CLI11_PARSE(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    constexpr int kExitUsage = 2;
+    if (error.get_exit_code() == 0) return app.exit(error);
+    fmt::print(stderr, "underpassd: {}; see `underpassd --help`\n", error.what());
+    return kExitUsage;
+  }
   return underpass::run(request);
 }
