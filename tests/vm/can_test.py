@@ -1,8 +1,9 @@
 """can_test.py - SocketCAN over vcan under Underpass: every call goes straight to the kernel"""
 
+import os
 import unittest
 
-from vm_case import BOTH, KERNEL, LabCase, needs_vm, own_program, sh, wait_until
+from vm_case import BOTH, BUILD, KERNEL, LabCase, needs_vm, own_program, sh, wait_until
 
 BUS = "vcan0"
 
@@ -51,6 +52,26 @@ class CanTest(LabCase):
         # So that not everything has failed alike.
         self.assertIn("receive: 2301000004000000deadbeef00000000", on_kernel)
         self.assertIn("CAN FD: 72", on_kernel)
+
+    def socket_class(self, interface, *arguments):
+        return [os.path.join(BUILD, "tests", "socket", "programs", "can"), interface, *arguments]
+
+    def test_the_socket_class_sends_and_receives(self):
+        for interface in ("-", self.server_host.iface):
+            dump = self.dump(False, 3)
+            receiver = self.background(self.server_host, self.socket_class(interface, BUS, "receive"),
+                                       name="receiver")
+            wait_until(lambda: "joined" in receiver.log(), "the receiver")
+            self.server_host.run(self.socket_class(interface, BUS, "send"))
+            self.assertEqual(receiver.wait(), 0, receiver.describe())
+            self.assertEqual(receiver.log().splitlines(), [
+                "joined",
+                f"16 bytes from {BUS}: 123 de ad be ef",
+                f"16 bytes from {BUS}: 9f334455 11",
+                f"72 bytes from {BUS}: 321" + " ab" * 12])
+            self.assertEqual(dump.wait(), 0, dump.describe())
+            self.assertEqual([line.split()[1] for line in dump.log().splitlines()],
+                             ["123", "1F334455", "321"])
 
     def gateway(self, roles):
         lines = 40
