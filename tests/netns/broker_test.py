@@ -175,7 +175,7 @@ class BrokerTest(LabCase):
         server = self.background(self.peer, self.peer.python("echo_server.py", "epoll", port))
         self.peer.wait_for_port(port, server)
         for _ in range(3):
-            sh("ip", "-n", self.host.namespace, "neighbour", "flush", "dev", self.host.iface)
+            self.host.forget_neighbours()
             done = self.host.run(self.host.python("echo_client.py", "tcp", self.peer.address, port),
                                  bypass=True)
             self.assertIn("ok\n", done.out)

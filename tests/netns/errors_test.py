@@ -195,7 +195,7 @@ class NeighboursTest(LabCase):
 
     def flush(self):
         for host in self.lab.hosts:
-            host.run(["ip", "neighbour", "flush", "dev", host.iface, "nud", "all"], check=False)
+            host.forget_neighbours("nud", "all")
 
     def client(self, protocol, port, *load):
         return self.client_host.python("echo_client.py", protocol, self.server_host.address, port, *load)

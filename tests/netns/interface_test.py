@@ -51,7 +51,7 @@ class InterfaceTest(LabCase):
         host = self.client_host
         sh("ip", "-n", host.namespace, "link", "set", host.iface, "address", NEW_MAC)
         # The other host would learn of it by and by.
-        sh("ip", "-n", self.server_host.namespace, "neighbour", "flush", "dev", host.iface)
+        self.server_host.forget_neighbours()
         sniffer = self.background(self.server_host, self.server_host.python(
             "sniff.py", self.server_host.iface, host.address))
         wait_until(lambda: "ready" in sniffer.log() or not sniffer.alive(), "the sniffer")

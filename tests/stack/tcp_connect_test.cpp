@@ -72,6 +72,7 @@ Test(tcp_connect, a_router_that_says_unreachable_ends_it_if_it_quotes_the_syn) {
   peer.wait(1000);
   cr_expect_not((*made)->connecting());
   cr_expect_eq((*made)->take_error(), EHOSTUNREACH);
+  (*made)->disown(Fd());
 }
 
 Test(tcp_connect, an_open_connection_outlives_what_a_router_says) {

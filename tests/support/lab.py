@@ -293,6 +293,10 @@ class Host:
             raise LabError(f"underpassd: {line or 'ended without a word'}\n{self.broker.describe()}")
         return self.broker
 
+    def forget_neighbours(self, *which):
+        """Where one is asked for again at once, ip(8) gives up after ten rounds; it has been deleted then."""
+        self.run(["ip", "neighbour", "flush", "dev", self.iface, *which], check=False)
+
     def stat(self):
         """`underpass stat --json`, or None when no broker runs."""
         done = self.run([UNDERPASS, "stat", "-i", self.iface, "--json"], check=False)
