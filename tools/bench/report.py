@@ -45,6 +45,8 @@ class Report:
                f"{machine['cpus']} CPUs, {machine['when']}")
         yield (f"Medians of {options['rounds']} alternating rounds; in brackets the lowest and "
                "highest.")
+        if options.get("run"):
+            yield f"Programs under Underpass were run with {options['run']}."
         if self.results.noise() > noise.QUIET_SHARE:
             yield (f"Other programs took {self.results.noise():.0%} of the CPUs meanwhile "
                    "(median): the figures are worse for it.")

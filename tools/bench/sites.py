@@ -98,7 +98,8 @@ class Watch:
 class Site:
     """Client and server of one setup, each pinned."""
 
-    def __init__(self, setup, made_lab, placement, cpus):
+    def __init__(self, setup, made_lab, placement, cpus, options=()):
+        self.options = options
         self.setup, self.lab, self.placement = setup, made_lab, placement
         self.hosts = self.client, self.server = made_lab.hosts
         self.bypassed = (setup.client, setup.server)
@@ -114,7 +115,8 @@ class Site:
     def background(self, index, argv, stop=True):
         """A program on host `index`, in its role and place; killed at the end of the block."""
         host = self.hosts[index]
-        process = host.popen(argv, bypass=self.preloaded(index), cpus=self.cpus[index])
+        process = host.popen(argv, bypass=self.preloaded(index), options=self.options,
+                             cpus=self.cpus[index])
         try:
             yield process
             if stop:
@@ -132,21 +134,21 @@ class Site:
 
     def call(self, argv, **more):
         """Runs the client to its end."""
-        return self.client.run(argv, bypass=self.preloaded(0), cpus=self.cpus[0], limit_s=HANG_S,
-                               **more)
+        return self.client.run(argv, bypass=self.preloaded(0), options=self.options, cpus=self.cpus[0],
+                               limit_s=HANG_S, **more)
 
 
 class Sites:
-    """Makes labs as they are needed, and removes them all."""
+    """Makes labs as they are needed, and removes them all. `options` are those of `underpass run`."""
 
-    def __init__(self, cpus):
-        self.cpus = cpus
+    def __init__(self, cpus, options=()):
+        self.cpus, self.options = cpus, options
         self.labs = {}
 
     def site(self, setup, placement):
         if setup.name not in self.labs:
             self.labs[setup.name] = self.make(setup)
-        return Site(setup, self.labs[setup.name], placement, self.cpus)
+        return Site(setup, self.labs[setup.name], placement, self.cpus, self.options)
 
     @staticmethod
     def make(setup):
