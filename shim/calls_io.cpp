@@ -144,7 +144,11 @@ bool is_bypassed(int fd) {
 
 using namespace underpass;
 
+// What the kernel serves is handed on before anything is made for ours: see `scripts/bench --only
+// cost`.
+
 UP_EXPORT ssize_t send(int fd, const void* data, size_t size, int flags) {
+  if (!FdTable::maybe_ours(fd)) return real().send(fd, data, size, flags);
   iovec piece{const_cast<void*>(data), size};
   return send_message(fd, message_of(&piece, 1), flags,
                       [&] { return real().send(fd, data, size, flags); });
@@ -152,6 +156,7 @@ UP_EXPORT ssize_t send(int fd, const void* data, size_t size, int flags) {
 
 UP_EXPORT ssize_t sendto(int fd, const void* data, size_t size, int flags, const sockaddr* address,
                          socklen_t length) {
+  if (!FdTable::maybe_ours(fd)) return real().sendto(fd, data, size, flags, address, length);
   iovec piece{const_cast<void*>(data), size};
   msghdr message = message_of(&piece, 1);
   message.msg_name = const_cast<sockaddr*>(address);
@@ -180,6 +185,7 @@ UP_EXPORT int sendmmsg(int fd, mmsghdr* messages, unsigned count, int flags) {
 }
 
 UP_EXPORT ssize_t recv(int fd, void* data, size_t size, int flags) {
+  if (!FdTable::maybe_ours(fd)) return real().recv(fd, data, size, flags);
   iovec piece{data, size};
   msghdr message = message_of(&piece, 1);
   return receive_message(fd, message, flags, [&] { return real().recv(fd, data, size, flags); });
@@ -244,13 +250,14 @@ UP_EXPORT int recvmmsg(int fd, mmsghdr* messages, unsigned count, int flags, tim
 }
 
 UP_EXPORT ssize_t read(int fd, void* data, size_t size) {
-  if (size == 0) return real().read(fd, data, size);
+  if (size == 0 || !FdTable::maybe_ours(fd)) return real().read(fd, data, size);
   iovec piece{data, size};
   msghdr message = message_of(&piece, 1);
   return receive_message(fd, message, 0, [&] { return real().read(fd, data, size); });
 }
 
 UP_EXPORT ssize_t write(int fd, const void* data, size_t size) {
+  if (!FdTable::maybe_ours(fd)) return real().write(fd, data, size);
   iovec piece{const_cast<void*>(data), size};
   return send_message(fd, message_of(&piece, 1), 0, [&] { return real().write(fd, data, size); });
 }

@@ -85,6 +85,25 @@ class ResultsTest(unittest.TestCase):
         self.assertEqual(len(whole["targets"]), 4)
         self.assertEqual(whole["cases"][0]["metrics"]["p50_us"]["rounds"], [2.0, 2.0, 9.0])
 
+    def test_costliest_kind_of_file_is_judged(self):
+        results = Results(all_cases(["cost"]), {"rounds": 3, "groups": ["cost"]})
+        for one in results.results:
+            bypassed = one.case.setup is sites.BOTH
+            for pipe_ns in (1.0, 3.0, 2.0):
+                one.add(Measured({"pipe_ns": pipe_ns, "unix_ns": 45.0 if bypassed else 0.0},
+                                 PROVED if bypassed else None))
+        target, = results.targets()
+        self.assertEqual(target.reached, 45.0)
+        self.assertAlmostEqual(target.missed_by, 0.5)
+        self.assertEqual(target.detail, "pipe 2.0, unix 45.0")
+
+    def test_cost_of_a_program_without_the_library_does_not_count(self):
+        results = Results(all_cases(["cost"]), {"rounds": 1, "groups": ["cost"]})
+        for one in results.results:
+            one.add(Measured({"pipe_ns": 1.0}, UNPROVED if one.case.setup is sites.BOTH else None))
+        target, = results.targets()
+        self.assertIsNone(target.reached)
+
     def test_latency_ratio_is_turned_round(self):
         latency = programs.Program("ping", "us", False, None)
         rate = programs.Program("requests", "requests/s", True, None)

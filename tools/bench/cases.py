@@ -11,9 +11,9 @@ from typing import NamedTuple, Optional
 import lab
 import programs
 from sites import (BOTH, CLASS, CLIENT_ONLY, KERNEL, KERNEL_PLAIN, ONE_CORE, OWN_CORES, RAW, SERVER_ONLY,
-                   Setup)
+                   Counts, Setup)
 
-GROUPS = ("tcp", "udp", "redis", "bulk")
+GROUPS = ("tcp", "udp", "redis", "bulk", "cost")
 MESSAGE_BYTES = 64
 # What a full TCP segment with timestamps carries in a 1514-byte frame (MTU 1500).
 SEGMENT_BYTES = 1448
@@ -69,13 +69,18 @@ def bulk_cases():
             yield Case("bulk", "stream", setup.name, setup, placement)
 
 
+def cost_cases():
+    for setup in (KERNEL, BOTH):
+        yield Case("cost", "call_cost", setup.name, setup, OWN_CORES)
+
+
 def all_cases(groups):
     """In the order of the report."""
     for group in groups:
         if group in ("tcp", "udp"):
             yield from latency_cases(group)
         else:
-            yield from {"redis": redis_cases, "bulk": bulk_cases}[group]()
+            yield from {"redis": redis_cases, "bulk": bulk_cases, "cost": cost_cases}[group]()
 
 
 # Measuring
@@ -159,8 +164,17 @@ def stream(site, _, seconds):
     return Measured({"gbits": answer["bytes"] * 8 / answer["seconds"] / 1e9}, counts)
 
 
+def call_cost(site, _, seconds):
+    """One program, and nothing on the wire: that its calls are interposed is all that proves it."""
+    answer = json.loads(site.call([programs.own("call_cost"), f"--seconds={seconds}"]).out)
+    wanted = site.preloaded(0)
+    complaint = None if answer.pop("interposed") == wanted else "the calls are not the library's"
+    return Measured({f"{kind}_ns": one["added"] for kind, one in answer.items()},
+                    Counts(0, 0, complaint))
+
+
 MEASURES = {"raw_ping_pong": raw_ping_pong, "ping_pong": ping_pong, "redis": redis,
-            "raw_stream": raw_stream, "stream": stream}
+            "raw_stream": raw_stream, "stream": stream, "call_cost": call_cost}
 
 
 def measure(sites, case, seconds):

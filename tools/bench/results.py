@@ -128,7 +128,7 @@ class Results:
         return (min if least else max)(found, key=lambda one: one.median(metric), default=None)
 
     def targets(self):
-        """What issues 2 and 3 ask for, as far as this run measured it."""
+        """What is asked for, as far as this run measured it."""
         groups = {one.case.group for one in self.results}
         if "tcp" in groups:
             yield from self.latency_targets()
@@ -139,6 +139,16 @@ class Results:
         if "bulk" in groups:
             yield self.compared("bulk TCP: of raw AF_XDP, times", 0.7, ("gbits", False, "bulk"),
                                 RAW)
+
+        if "cost" in groups:
+            yield self.cost_target()
+
+    def cost_target(self):
+        what = "read, write that the kernel serves: ns added"
+        of = self.of("cost", BOTH)
+        costs = {name: one.median for name, one in of[0].metrics.items()} if of else {}
+        detail = ", ".join(f"{name.removesuffix('_ns')} {ns:.1f}" for name, ns in costs.items())
+        return Target(what, 30.0, max(costs.values(), default=None), True, detail or "not measured")
 
     def latency_targets(self):
         metric = ("p50_us", True, "tcp")
