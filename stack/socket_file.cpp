@@ -14,6 +14,7 @@
 #include "stack/clock.h"
 #include "stack/process.h"
 #include "stack/signals.h"
+#include "stack/socket_parts.h"
 #include "stack/tcp_listener.h"
 #include "stack/udp_endpoint.h"
 
@@ -21,38 +22,10 @@ namespace underpass {
 
 namespace {
 
-Result<void> from_kernel(long result) {
-  if (result < 0) return Error{static_cast<int>(-result)};
-  return {};
-}
-
-Stack& the_stack() UP_REQUIRES(stack_mutex) { return *Process::instance().stack(); }
-
 void count(std::atomic<uint64_t> ClientCounters::*counter) UP_REQUIRES(stack_mutex) {
   // The child of a fork has no stack until it makes a socket.
   Stack* const stack = Process::instance().stack();
   if (stack != nullptr) (stack->counters().*counter).fetch_add(1, std::memory_order_relaxed);
-}
-
-// Whether an address of any length can be written there, as move_addr_to_user() in net/socket.c.
-Result<void> check_room(const sockaddr* address, const socklen_t* length) {
-  if (!is_user_object(length)) return Error{EFAULT};
-  if (static_cast<int>(*length) < 0) return Error{EINVAL};
-  if (!is_user_memory(address, *length)) return Error{EFAULT};
-  return {};
-}
-
-// Writes what fits, and the length that there was.
-Result<void> write_address(const SocketAddress& from, int family, sockaddr* address,
-                           socklen_t* length) {
-  auto usable = check_room(address, length);
-  if (!usable) return usable;
-  sockaddr_storage storage;
-  const socklen_t real = from.to_sockaddr(family, storage);
-  const socklen_t fits = std::min(*length, real);
-  if (fits != 0) std::memcpy(address, &storage, fits);
-  *length = real;
-  return {};
 }
 
 bool is_disconnect(const sockaddr* address, socklen_t length) {
@@ -193,65 +166,11 @@ Result<void> SocketFile::wait_beside(Readiness events, short kernel_events, Dead
   return {};
 }
 
-// ---- bind, connect, listen, accept
-
-SocketAddress SocketFile::kernel_name() const {
-  sockaddr_storage storage{};
-  socklen_t length = sizeof storage;
-  auto* address = reinterpret_cast<sockaddr*>(&storage);
-  if (sys::getsockname(fd_, address, &length) == 0) {
-    auto name = SocketAddress::from_sockaddr(address, length);
-    if (name && is_raw_socket()) name->port = protocol_;
-    if (name) return *name;
-  }
-  return {IpAddress::any(family_), 0, 0};
-}
-
-bool SocketFile::can_bypass(const IpAddress& local) const {
-  if (options_.kernel_only) return false;
-  return local.is_any() || Process::instance().is_interface_address(local);
-}
-
-bool SocketFile::has_port() const {
-  return (datagram_ != nullptr && datagram_->is_bound()) || kernel_name().port != 0;
-}
+// ---- connect, listen, accept
 
 void SocketFile::leave_to_kernel() {
   if (datagram_ != nullptr) std::exchange(datagram_, nullptr)->close();
   place(Placement::kKernel);
-}
-
-Result<void> SocketFile::bind(const sockaddr* address, socklen_t length) {
-  auto bound = from_kernel(sys::bind(fd_, address, length));
-  if (!bound) return bound;
-  const bool bypassed =
-      can_bypass(kernel_name().ip) && (is_stream_socket() || open_datagram().ok());
-  if (!bypassed) {
-    leave_to_kernel();
-  } else if (is_raw_socket()) {
-    follow_kernel_name();  // it had the protocol before, on all addresses
-  }
-  return {};
-}
-
-Result<void> SocketFile::bind_kernel_to_any_port(const IpAddress& ip) {
-  sockaddr_storage storage;
-  const socklen_t length = SocketAddress{ip, 0, 0}.to_sockaddr(family_, storage);
-  // Such a socket gets its port from the kernel's connect, which it will never see.
-  int no_port = 0;
-  socklen_t bytes = sizeof no_port;
-  constexpr int kOff = 0;
-  sys::getsockopt(fd_, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &no_port, &bytes);
-  if (no_port != 0) {
-    sys::setsockopt(fd_, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &kOff, sizeof kOff);
-  }
-  auto bound = from_kernel(sys::bind(fd_, reinterpret_cast<sockaddr*>(&storage), length));
-  if (no_port != 0) {
-    sys::setsockopt(fd_, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &no_port, sizeof no_port);
-  }
-  // Another thread has bound it meanwhile: just as good.
-  if (!bound && bound.error() != EINVAL) return bound;
-  return {};
 }
 
 std::optional<Result<void>> SocketFile::connect(const sockaddr* address, socklen_t length) {
@@ -522,7 +441,7 @@ Result<Accepted> SocketFile::accept(sockaddr* address, socklen_t* length, int fl
   }
 }
 
-// ---- shutdown, close, names
+// ---- shutdown, close
 
 Result<void> SocketFile::shutdown(int how) {
   switch (placement_) {
@@ -612,20 +531,6 @@ void SocketFile::close_now(int fd, bool may_linger) {
   if (datagram_ != nullptr) std::exchange(datagram_, nullptr)->close();
   placement_ = Placement::kKernel;
   fd_ = -1;
-}
-
-Result<void> SocketFile::getsockname(sockaddr* address, socklen_t* length) {
-  if (stream_ == nullptr) return from_kernel(sys::getsockname(fd_, address, length));
-  return write_address(stream_->flow().local, family_, address, length);
-}
-
-Result<void> SocketFile::getpeername(sockaddr* address, socklen_t* length) {
-  if (stream_ == nullptr) return from_kernel(sys::getpeername(fd_, address, length));
-  // Once both ends have finished, the kernel's socket is closed and TIME_WAIT is another object.
-  if (stream_->connecting() || stream_->gone() || stream_->state() == SocketState::kTimeWait) {
-    return Error{ENOTCONN};
-  }
-  return write_address(stream_->flow().remote, family_, address, length);
 }
 
 // ---- options and flags

@@ -10,6 +10,7 @@
 #include "stack/clock.h"
 #include "stack/process.h"
 #include "stack/socket_file.h"
+#include "stack/socket_parts.h"
 #include "stack/udp_endpoint.h"
 
 namespace underpass {
@@ -24,8 +25,6 @@ constexpr size_t kMaxTransferBytes = 0x7ffff000;  // MAX_RW_COUNT: no call moves
 constexpr uint32_t kBusyLooks = 16;
 constexpr uint64_t kKernelCheckNs = 20 * kNsPerUs;
 constexpr uint32_t kKernelTurn = 64;
-
-Stack& the_stack() UP_REQUIRES(stack_mutex) { return *Process::instance().stack(); }
 
 std::span<const iovec> pieces(const msghdr& message) {
   return {message.msg_iov, message.msg_iovlen};

@@ -1,0 +1,26 @@
+// socket_parts.h - what the files of SocketFile share
+#pragma once
+
+#include <sys/socket.h>
+
+#include "base/address.h"
+#include "base/result.h"
+#include "stack/process.h"
+
+namespace underpass {
+
+// Of a system call of ours (base/sys.h).
+inline Result<void> from_kernel(long result) {
+  if (result < 0) return Error{static_cast<int>(-result)};
+  return {};
+}
+
+inline Stack& the_stack() UP_REQUIRES(stack_mutex) { return *Process::instance().stack(); }
+
+// Whether an address of any length can be written there, as move_addr_to_user() in net/socket.c.
+Result<void> check_room(const sockaddr* address, const socklen_t* length);
+// Writes what fits of the form that a socket of `family` shows, and the length that there was.
+Result<void> write_address(const SocketAddress& from, int family, sockaddr* address,
+                           socklen_t* length);
+
+}  // namespace underpass
