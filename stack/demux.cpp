@@ -105,8 +105,11 @@ size_t TcpDemux::longest_chain() const {
 TcpListener* TcpDemux::find_listener(const FourTuple& flow) const {
   const auto it = listeners_.find(flow.local.port);
   if (it == listeners_.end()) return nullptr;
-  for (const IpAddress& ip : {flow.local.ip, IpAddress::any(flow.local.ip.family())}) {
-    auto on_ip = [&](const TcpListener* listener) { return listener->local().ip == ip; };
+  const IpAddress both = IpAddress::any(AF_INET6);
+  for (const IpAddress& ip : {flow.local.ip, IpAddress::any(flow.local.ip.family()), both}) {
+    auto on_ip = [&](const TcpListener* listener) {
+      return listener->local().address.ip == ip && listener->local().covers(flow.local.ip);
+    };
     const auto count =
         static_cast<uint32_t>(std::count_if(it->second.begin(), it->second.end(), on_ip));
     if (count == 0) continue;
@@ -122,15 +125,15 @@ bool TcpDemux::has_listener(const SocketAddress& local) const {
   const auto it = listeners_.find(local.port);
   return it != listeners_.end() &&
          std::any_of(it->second.begin(), it->second.end(),
-                     [&](const TcpListener* listener) { return listener->local().ip == local.ip; });
+                     [&](const TcpListener* listener) { return listener->local().claims(local); });
 }
 
 void TcpDemux::add(TcpListener& listener) {
-  listeners_[listener.local().port].push_back(&listener);
+  listeners_[listener.local().address.port].push_back(&listener);
 }
 
 void TcpDemux::remove(TcpListener& listener) {
-  const auto it = listeners_.find(listener.local().port);
+  const auto it = listeners_.find(listener.local().address.port);
   if (it == listeners_.end()) return;
   erase_one(it->second, &listener);
   if (it->second.empty()) listeners_.erase(it);

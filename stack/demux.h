@@ -37,10 +37,11 @@ class TcpDemux {
  public:
   TcpDemux();
   TcpEndpoint* find(const FourTuple& flow) const;
-  // The listener of that port whose address is the flow's, else the one on the wildcard; of several
+  // The listener of that port whose address is the flow's, else the one on its family's wildcard,
+  // else one on "::" that has both (as compute_score() in net/ipv4/inet_hashtables.c); of several
   // (SO_REUSEPORT) each gets its share, as in reuseport_select_sock().
   TcpListener* find_listener(const FourTuple& flow) const;
-  // One on exactly this address.
+  // One with exactly this claim.
   bool has_listener(const SocketAddress& local) const;
   void add(TcpEndpoint& endpoint);
   void remove(TcpEndpoint& endpoint);

@@ -16,7 +16,7 @@ Flow from_anybody(uint8_t protocol, const SocketAddress& local) {
 }  // namespace
 
 const PortClaims::Use* PortClaims::find(uint8_t protocol, const SocketAddress& local) const {
-  const auto it = uses_.find(key_of(protocol, local.port));
+  const auto it = uses_.find(key_of(protocol, local));
   if (it == uses_.end()) return nullptr;
   const auto use = std::find_if(it->second.begin(), it->second.end(),
                                 [&](const Use& one) { return one.ip == local.ip; });
@@ -27,7 +27,20 @@ PortClaims::Use* PortClaims::find(uint8_t protocol, const SocketAddress& local) 
   return const_cast<Use*>(static_cast<const PortClaims*>(this)->find(protocol, local));
 }
 
-Result<void> PortClaims::hold(uint8_t protocol, const SocketAddress& local) {
+bool Binding::covers(const IpAddress& ip) const {
+  if (!address.ip.is_any()) return address.ip == ip;
+  return families == Families::kBoth || address.ip.is_v4() == ip.is_v4();
+}
+
+Result<void> PortClaims::hold(uint8_t protocol, const Binding& local) {
+  auto held = hold_one(protocol, local.address);
+  if (!held || local.families == Families::kOwn) return held;
+  auto both = hold_one(protocol, local.over_v4());
+  if (!both) drop_one(protocol, local.address);
+  return both;
+}
+
+Result<void> PortClaims::hold_one(uint8_t protocol, const SocketAddress& local) {
   Use* const use = find(protocol, local);
   if (use != nullptr && use->place != Place::kNowhere) {
     ++use->users;
@@ -39,7 +52,7 @@ Result<void> PortClaims::hold(uint8_t protocol, const SocketAddress& local) {
     use->place = *place;
     ++use->users;
   } else {
-    uses_[key_of(protocol, local.port)].push_back({local.ip, 1, *place});
+    uses_[key_of(protocol, local)].push_back({local.ip, 1, *place});
   }
   return {};
 }
@@ -48,7 +61,7 @@ Result<PortClaims::Place> PortClaims::claim(uint8_t protocol, const SocketAddres
   auto claimed = table_.claim(protocol, local);
   if (claimed) return Place::kEntry;
   if (claimed.error() != EEXIST) return Error{claimed.error()};
-  Use* const ours = in_entry(protocol, local.port);
+  Use* const ours = in_entry(protocol, local);
   if (ours != nullptr && ours->ip.is_any()) return Place::kCovered;
   if (ours != nullptr && local.ip.is_any()) {
     table_.move(protocol, {ours->ip, local.port, 0}, local.ip);
@@ -62,22 +75,22 @@ Result<PortClaims::Place> PortClaims::claim(uint8_t protocol, const SocketAddres
   return Place::kFlow;
 }
 
-PortClaims::Use* PortClaims::in_entry(uint8_t protocol, uint16_t port) {
-  const auto it = uses_.find(key_of(protocol, port));
+PortClaims::Use* PortClaims::in_entry(uint8_t protocol, const SocketAddress& local) {
+  const auto it = uses_.find(key_of(protocol, local));
   if (it == uses_.end()) return nullptr;
   const auto use = std::find_if(it->second.begin(), it->second.end(),
                                 [](const Use& one) { return one.place == Place::kEntry; });
   return use == it->second.end() ? nullptr : &*use;
 }
 
-void PortClaims::release(uint8_t protocol, uint16_t port, Use& use) {
+void PortClaims::release_use(uint8_t protocol, uint16_t port, Use& use) {
   const SocketAddress local{use.ip, port, 0};
   const Place place = std::exchange(use.place, Place::kNowhere);
   if (place == Place::kFlow) table_.remove_flow(from_anybody(protocol, local));
   if (place != Place::kEntry) return;
   // Those that a claim of all addresses has covered stand for themselves now.
   bool handed_on = false;
-  for (Use& other : uses_[key_of(protocol, port)]) {
+  for (Use& other : uses_[key_of(protocol, local)]) {
     if (other.place != Place::kCovered) continue;
     if (!handed_on) {
       table_.move(protocol, local, other.ip);
@@ -91,33 +104,48 @@ void PortClaims::release(uint8_t protocol, uint16_t port, Use& use) {
   if (!handed_on) table_.release(protocol, local);
 }
 
-void PortClaims::drop(uint8_t protocol, const SocketAddress& local) {
+void PortClaims::drop(uint8_t protocol, const Binding& local) {
+  drop_one(protocol, local.address);
+  if (local.families == Families::kBoth) drop_one(protocol, local.over_v4());
+}
+
+void PortClaims::drop_one(uint8_t protocol, const SocketAddress& local) {
   Use* const use = find(protocol, local);
   if (use == nullptr || --use->users != 0) return;
-  release(protocol, local.port, *use);
-  const auto it = uses_.find(key_of(protocol, local.port));
+  release_use(protocol, local.port, *use);
+  const auto it = uses_.find(key_of(protocol, local));
   it->second.erase(it->second.begin() + (use - it->second.data()));
   if (it->second.empty()) uses_.erase(it);
 }
 
-Result<void> PortClaims::move(uint8_t protocol, const SocketAddress& from,
-                              const SocketAddress& to) {
-  Use* const use = find(protocol, from);
-  const bool alone = use != nullptr && use->users == 1 && use->place == Place::kEntry &&
-                     uses_[key_of(protocol, from.port)].size() == 1;
-  if (alone && from.port == to.port) {
-    table_.move(protocol, from, to.ip);
-    use->ip = to.ip;
-    return {};
-  }
+Result<void> PortClaims::move(uint8_t protocol, const Binding& from, const Binding& to) {
+  const bool simple = from.families == Families::kOwn && to.families == Families::kOwn &&
+                      from.address.ip.is_v4() == to.address.ip.is_v4();
+  if (simple) return move_one(protocol, from.address, to.address);
   auto held = hold(protocol, to);
   if (held) drop(protocol, from);
   return held;
 }
 
-void PortClaims::release(uint8_t protocol, const SocketAddress& local) {
-  Use* const use = find(protocol, local);
-  if (use != nullptr) release(protocol, local.port, *use);
+Result<void> PortClaims::move_one(uint8_t protocol, const SocketAddress& from,
+                                  const SocketAddress& to) {
+  Use* const use = find(protocol, from);
+  const bool alone = use != nullptr && use->users == 1 && use->place == Place::kEntry &&
+                     uses_[key_of(protocol, from)].size() == 1;
+  if (alone && from.port == to.port) {
+    table_.move(protocol, from, to.ip);
+    use->ip = to.ip;
+    return {};
+  }
+  auto held = hold_one(protocol, to);
+  if (held) drop_one(protocol, from);
+  return held;
+}
+
+void PortClaims::release(uint8_t protocol, const Binding& local) {
+  Use* const use = find(protocol, local.address);
+  if (use != nullptr) release_use(protocol, local.address.port, *use);
+  if (local.families == Families::kBoth) release(protocol, local.over_v4());
 }
 
 bool PortClaims::is_claimed(uint8_t protocol, const SocketAddress& local) const {
@@ -126,7 +154,7 @@ bool PortClaims::is_claimed(uint8_t protocol, const SocketAddress& local) const 
 }
 
 bool PortClaims::only_elsewhere(uint8_t protocol, const SocketAddress& local) const {
-  const auto it = uses_.find(key_of(protocol, local.port));
+  const auto it = uses_.find(key_of(protocol, local));
   if (it == uses_.end()) return false;
   return std::none_of(it->second.begin(), it->second.end(),
                       [&](const Use& one) { return one.ip.is_any() || one.ip == local.ip; });

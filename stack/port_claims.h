@@ -1,7 +1,7 @@
 // port_claims.h - which local ports this stack uses, and so has taken from the kernel
 //
-// A port is claimed on an address of the interface, or on all of them, with its first user there
-// and released with its last. Guarded by the stack mutex.
+// A port is claimed on an address of the interface, or on all of a family, with its first user
+// there and released with its last. Guarded by the stack mutex.
 #pragma once
 
 #include <cstdint>
@@ -14,18 +14,42 @@
 
 namespace underpass {
 
+// Where a socket is bound. `kBoth` is for one on "::" that is not V6ONLY: it has IPv4's port as
+// well, as two claims that come and go together.
+enum class Families : uint8_t { kOwn, kBoth };
+struct Binding {
+  Binding(const SocketAddress& local,
+          Families taken = Families::kOwn)  // NOLINT: one family is usual
+      : address(local), families(taken) {}
+  // Whether what comes to `ip` may be for it, as far as the address says.
+  bool covers(const IpAddress& ip) const;
+  // The claim of IPv4's port, where it has both families.
+  SocketAddress over_v4() const { return {IpAddress::any(AF_INET), address.port, 0}; }
+  // That of the two claims which covers `ip`.
+  SocketAddress claim_for(const IpAddress& ip) const {
+    return families == Families::kBoth && ip.is_v4() ? over_v4() : address;
+  }
+  bool claims(const SocketAddress& local) const {
+    return address.port == local.port && claim_for(local.ip).ip == local.ip;
+  }
+  bool operator==(const Binding&) const = default;
+
+  SocketAddress address;
+  Families families;
+};
+
 class PortClaims {
  public:
   explicit PortClaims(PortTable& table) : table_(table) {}
 
-  // EADDRINUSE: another process's stack has it.
-  Result<void> hold(uint8_t protocol, const SocketAddress& local);
-  void drop(uint8_t protocol, const SocketAddress& local);
+  // EADDRINUSE: another process's stack has it, or one of the two.
+  Result<void> hold(uint8_t protocol, const Binding& local);
+  void drop(uint8_t protocol, const Binding& local);
   // A user of `from` becomes one of `to`. EADDRINUSE: as for hold(), and nothing has changed.
-  Result<void> move(uint8_t protocol, const SocketAddress& from, const SocketAddress& to);
+  Result<void> move(uint8_t protocol, const Binding& from, const Binding& to);
   // The claim goes, its users stay: their frames are steered by their flows. The next user claims
   // anew.
-  void release(uint8_t protocol, const SocketAddress& local);
+  void release(uint8_t protocol, const Binding& local);
   bool is_claimed(uint8_t protocol, const SocketAddress& local) const;
   // We have the port, but not on this address: it is another program's there.
   bool only_elsewhere(uint8_t protocol, const SocketAddress& local) const;
@@ -40,17 +64,21 @@ class PortClaims {
     Place place;
   };
 
-  static uint32_t key_of(uint8_t protocol, uint16_t port) {
-    return static_cast<uint32_t>(protocol) << 16U | port;
+  // The entry's in the table, and the port, which a raw protocol's entry is not by.
+  static uint64_t key_of(uint8_t protocol, const SocketAddress& local) {
+    return uint64_t{port_index_of(protocol, local)} << 16U | local.port;
   }
+  Result<void> hold_one(uint8_t protocol, const SocketAddress& local);
+  Result<void> move_one(uint8_t protocol, const SocketAddress& from, const SocketAddress& to);
+  void drop_one(uint8_t protocol, const SocketAddress& local);
   const Use* find(uint8_t protocol, const SocketAddress& local) const;
   Use* find(uint8_t protocol, const SocketAddress& local);
   Result<Place> claim(uint8_t protocol, const SocketAddress& local);
-  Use* in_entry(uint8_t protocol, uint16_t port);
-  void release(uint8_t protocol, uint16_t port, Use& use);
+  Use* in_entry(uint8_t protocol, const SocketAddress& local);
+  void release_use(uint8_t protocol, uint16_t port, Use& use);
 
   PortTable& table_;
-  std::unordered_map<uint32_t, std::vector<Use>> uses_;
+  std::unordered_map<uint64_t, std::vector<Use>> uses_;
 };
 
 }  // namespace underpass

@@ -202,7 +202,8 @@ TcpEndpoint* TcpEndpoint::passive(Stack& stack, tcp_pcb* pcb, TcpListener& liste
   endpoint->listener_ = &listener;
   endpoint->options_ = listener.options_;
   // Cannot fail: the listener holds the port, so this only counts.
-  if (stack.ports().hold(IPPROTO_TCP, listener.local_)) endpoint->held_port_ = listener.local_;
+  const SocketAddress claim = listener.local_.claim_for(flow.local.ip);
+  if (stack.ports().hold(IPPROTO_TCP, claim)) endpoint->held_port_ = claim;
   LwipCallbacks::install(pcb, *endpoint);
   endpoint->apply_options();
   stack.tcp().add(*endpoint);
@@ -660,7 +661,7 @@ void TcpEndpoint::publish() {
   record_->rtt_us.store(round_trip_.smoothed_us(), relaxed);
 }
 
-Result<TcpListener*> TcpListener::open(Stack& stack, const SocketAddress& local, int backlog,
+Result<TcpListener*> TcpListener::open(Stack& stack, const Binding& local, int backlog,
                                        EndpointOwner& owner, int fd) {
   auto held = stack.ports().hold(IPPROTO_TCP, local);
   if (!held) return Error{held.error()};
@@ -671,7 +672,7 @@ Result<TcpListener*> TcpListener::open(Stack& stack, const SocketAddress& local,
   if (pcb != nullptr) {
     // Our demultiplexer has already looked at the address.
     pcb->local_ip = *IP_ANY_TYPE;
-    pcb->local_port = local.port;
+    pcb->local_port = local.address.port;
     pcb->netif_idx = netif_get_index(stack.lwip_netif());
     listening = tcp_listen(pcb);
   }
@@ -685,8 +686,8 @@ Result<TcpListener*> TcpListener::open(Stack& stack, const SocketAddress& local,
   tcp_accept(listening, LwipCallbacks::accepted);
   listener->set_backlog(backlog);
   stack.tcp().add(*listener);
-  listener->record_ = stack.records().take(
-      IPPROTO_TCP, local, SocketAddress{IpAddress::any(local.ip.family()), 0, 0}, fd);
+  const SocketAddress nobody{IpAddress::any(local.address.ip.family()), 0, 0};
+  listener->record_ = stack.records().take(IPPROTO_TCP, local.address, nobody, fd);
   listener->publish();
   return listener;
 }
@@ -706,11 +707,16 @@ void TcpListener::close() {
     PcbWindow window(nullptr, pcb_);
     tcp_close(reinterpret_cast<tcp_pcb*>(pcb_));
   }
-  // With SO_REUSEPORT there may be others.
-  if (!stack_.tcp().has_listener(local_)) stack_.isolate_connections(local_);
-  stack_.ports().drop(IPPROTO_TCP, local_);
+  leave(local_.address);
+  if (local_.families == Families::kBoth) leave(local_.over_v4());
   stack_.records().give_back(record_);
   delete this;
+}
+
+void TcpListener::leave(const SocketAddress& claim) {
+  // With SO_REUSEPORT there may be others.
+  if (!stack_.tcp().has_listener(claim)) stack_.isolate_connections(claim);
+  stack_.ports().drop(IPPROTO_TCP, claim);
 }
 
 void TcpListener::set_backlog(int backlog) {

@@ -15,12 +15,12 @@ namespace underpass {
 class TcpListener {
  public:
   // Claims the port. EADDRINUSE: another process's stack has it.
-  static Result<TcpListener*> open(Stack& stack, const SocketAddress& local, int backlog,
+  static Result<TcpListener*> open(Stack& stack, const Binding& local, int backlog,
                                    EndpointOwner& owner, int fd) UP_REQUIRES(stack_mutex);
   // Connections that nobody has accepted are reset, as the kernel does.
   void close() UP_REQUIRES(stack_mutex);
 
-  const SocketAddress& local() const { return local_; }
+  const Binding& local() const { return local_; }
   void set_backlog(int backlog) UP_REQUIRES(stack_mutex);
   bool ready() const { return !ready_.empty(); }
   // The oldest established connection; null when there is none.
@@ -34,7 +34,7 @@ class TcpListener {
   friend class TcpEndpoint;
   friend struct LwipCallbacks;
 
-  TcpListener(Stack& stack, const SocketAddress& local, EndpointOwner& owner)
+  TcpListener(Stack& stack, const Binding& local, EndpointOwner& owner)
       : stack_(stack), local_(local), owner_(owner) {}
   ~TcpListener() = default;
 
@@ -46,11 +46,12 @@ class TcpListener {
   // Forgets the oldest that has not completed its handshake, without a word to its peer.
   void drop_oldest() UP_REQUIRES(stack_mutex);
   void publish() UP_REQUIRES(stack_mutex);
+  void leave(const SocketAddress& claim) UP_REQUIRES(stack_mutex);
 
   static constexpr size_t kEmbryonicSlack = 128;
 
   Stack& stack_;
-  SocketAddress local_;
+  Binding local_;
   EndpointOwner& owner_;
   tcp_pcb_listen* pcb_ = nullptr;
   size_t backlog_ = 0;

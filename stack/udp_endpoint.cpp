@@ -15,20 +15,21 @@ constexpr size_t kDatagramOverheadBytes = 256;
 constexpr Readiness kReadable = EPOLLIN | EPOLLRDNORM;
 
 // A raw protocol is claimed as a whole.
-SocketAddress claimed(uint8_t protocol, const SocketAddress& local) {
+Binding claimed(uint8_t protocol, const Binding& local) {
   if (protocol == IPPROTO_UDP) return local;
-  return {IpAddress::any(local.ip.family()), local.port, 0};
+  const SocketAddress& address = local.address;
+  return SocketAddress{IpAddress::any(address.ip.family()), address.port, 0};
 }
 }  // namespace
 
-Result<UdpEndpoint*> UdpEndpoint::open(Stack& stack, const SocketAddress& local,
-                                       EndpointOwner& owner, int fd, uint8_t protocol) {
+Result<UdpEndpoint*> UdpEndpoint::open(Stack& stack, const Binding& local, EndpointOwner& owner,
+                                       int fd, uint8_t protocol) {
   auto held = stack.ports().hold(protocol, claimed(protocol, local));
   if (!held) return Error{held.error()};
   auto* endpoint = new UdpEndpoint(stack, local, owner, protocol);
-  endpoint->remote_ = {IpAddress::any(local.ip.family()), 0, 0};
+  endpoint->remote_ = {IpAddress::any(local.address.ip.family()), 0, 0};
   stack.datagrams(protocol).add(*endpoint);
-  endpoint->record_ = stack.records().take(protocol, local, endpoint->remote_, fd);
+  endpoint->record_ = stack.records().take(protocol, local.address, endpoint->remote_, fd);
   return endpoint;
 }
 
@@ -49,12 +50,12 @@ void UdpEndpoint::set_remote(const SocketAddress& remote) {
   publish();
 }
 
-Result<void> UdpEndpoint::rebind(const SocketAddress& local) {
+Result<void> UdpEndpoint::rebind(const Binding& local) {
   if (local == local_) return {};
   PortClaims& ports = stack_.ports();
-  const SocketAddress from = claimed(protocol_, local_);
-  const SocketAddress to = claimed(protocol_, local);
-  if (local.port == 0) {
+  const Binding from = claimed(protocol_, local_);
+  const Binding to = claimed(protocol_, local);
+  if (local.address.port == 0) {
     ports.drop(protocol_, from);
   } else if (!is_bound() || from != to) {
     auto held = is_bound() ? ports.move(protocol_, from, to) : ports.hold(protocol_, to);
@@ -63,19 +64,17 @@ Result<void> UdpEndpoint::rebind(const SocketAddress& local) {
   if (is_bound()) stack_.datagrams(protocol_).remove(*this);
   local_ = local;
   if (is_bound()) stack_.datagrams(protocol_).add(*this);
-  if (record_ != nullptr) Records::set_local(*record_, local);
+  if (record_ != nullptr) Records::set_local(*record_, local.address);
   return {};
 }
 
 int UdpEndpoint::score(const SocketAddress& local, const SocketAddress& remote) const {
-  int score = 1;
-  if (!local_.ip.is_any()) {
-    if (local_.ip != local.ip) return 0;
-    score += 1;
-  }
+  if (!local_.covers(local.ip)) return 0;
+  int score = local_.address.ip.is_v4() == local.ip.is_v4() ? 2 : 1;
+  if (!local_.address.ip.is_any()) score += 2;
   if (remote_.port != 0) {
     if (remote_.port != remote.port || remote_.ip != remote.ip) return 0;
-    score += 2;
+    score += 4;
   }
   return score;
 }

@@ -29,17 +29,17 @@ class UdpEndpoint {
  public:
   // Claims the port. EADDRINUSE: another process's stack has it. A raw socket has the number of its
   // protocol for a port, at either end (as inet_create() in net/ipv4/af_inet.c), and claims that.
-  static Result<UdpEndpoint*> open(Stack& stack, const SocketAddress& local, EndpointOwner& owner,
-                                   int fd, uint8_t protocol = IPPROTO_UDP) UP_REQUIRES(stack_mutex);
+  static Result<UdpEndpoint*> open(Stack& stack, const Binding& local, EndpointOwner& owner, int fd,
+                                   uint8_t protocol = IPPROTO_UDP) UP_REQUIRES(stack_mutex);
   void close() UP_REQUIRES(stack_mutex);
 
   // A wildcard with port 0 disconnects.
   void set_remote(const SocketAddress& remote) UP_REQUIRES(stack_mutex);
   // Another local address, with its claim. Port 0: nothing more comes, what is queued stays.
   // EADDRINUSE: another process's stack has it, and all is as before.
-  Result<void> rebind(const SocketAddress& local) UP_REQUIRES(stack_mutex);
-  bool is_bound() const { return local_.port != 0; }
-  const SocketAddress& local() const { return local_; }
+  Result<void> rebind(const Binding& local) UP_REQUIRES(stack_mutex);
+  bool is_bound() const { return local_.address.port != 0; }
+  const SocketAddress& local() const { return local_.address; }
   const SocketAddress& remote() const { return remote_; }
 
   bool readable() const { return !queue_.empty(); }
@@ -61,14 +61,14 @@ class UdpEndpoint {
   bool has_room() const { return queued_bytes_ < limit_bytes_; }
 
  private:
-  UdpEndpoint(Stack& stack, const SocketAddress& local, EndpointOwner& owner, uint8_t protocol)
+  UdpEndpoint(Stack& stack, const Binding& local, EndpointOwner& owner, uint8_t protocol)
       : stack_(stack), protocol_(protocol), local_(local), owner_(owner) {}
   ~UdpEndpoint() = default;
   void publish() UP_REQUIRES(stack_mutex);
 
   Stack& stack_;
   const uint8_t protocol_;
-  SocketAddress local_;
+  Binding local_;
   SocketAddress remote_;
   EndpointOwner& owner_;
   std::deque<Datagram> queue_;

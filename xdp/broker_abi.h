@@ -20,7 +20,7 @@
 
 namespace underpass {
 
-constexpr uint32_t kBrokerProtocol = 2;
+constexpr uint32_t kBrokerProtocol = 3;
 
 enum class RequestKind : uint32_t {
   kAttach = 1,     // a slot and everything for it: kAttached

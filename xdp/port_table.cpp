@@ -12,15 +12,19 @@
 
 namespace underpass {
 
-namespace {
+int port_family_of(const IpAddress& ip) { return ip.is_v4() ? UP_FAMILY_V4 : UP_FAMILY_V6; }
 
-uint32_t index_of(uint8_t protocol, uint16_t port) {
-  if (protocol == IPPROTO_TCP) return UP_PORT_INDEX(UP_PORT_TCP, port);
-  if (protocol == IPPROTO_UDP) return UP_PORT_INDEX(UP_PORT_UDP, port);
-  return UP_PROTOCOL_INDEX(protocol);
+uint32_t port_index_of(uint8_t protocol, const SocketAddress& local) {
+  const int family = port_family_of(local.ip);
+  if (protocol == IPPROTO_TCP) return UP_PORT_INDEX(family, UP_PORT_TCP, local.port);
+  if (protocol == IPPROTO_UDP) return UP_PORT_INDEX(family, UP_PORT_UDP, local.port);
+  return UP_PROTOCOL_INDEX(family, protocol);
 }
 
-}  // namespace
+bool entry_covers(uint64_t entry, const IpAddress& ip) {
+  const auto address = static_cast<uint32_t>(entry >> UP_PORT_ADDRESS_SHIFT);
+  return address == 0 || address == up_fold_address(port_family_of(ip), ip.bytes.data());
+}
 
 up_flow_key flow_key_of(const Flow& flow) {
   up_flow_key key{};
@@ -38,8 +42,7 @@ namespace {
 
 // An entry without its count of flows.
 uint64_t claim_of(uint32_t slot, const IpAddress& ip) {
-  uint32_t address = 0;
-  if (!ip.is_any()) std::memcpy(&address, &ip.bytes[12], sizeof address);
+  const uint32_t address = ip.is_any() ? 0 : up_fold_address(port_family_of(ip), ip.bytes.data());
   return uint64_t{address} << UP_PORT_ADDRESS_SHIFT | (slot + 1);
 }
 
@@ -49,7 +52,7 @@ PortTable::PortTable(up_port_entry* entries, int flow_map_fd, uint32_t slot)
     : entries_(entries), flow_map_fd_(flow_map_fd), slot_(slot) {}
 
 Result<void> PortTable::claim(uint8_t protocol, const SocketAddress& local) {
-  auto* entry = &entries_[index_of(protocol, local.port)].value;
+  auto* entry = &entries_[port_index_of(protocol, local)].value;
   const uint64_t wanted = claim_of(slot_, local.ip);
   auto seen = __atomic_load_n(entry, __ATOMIC_RELAXED);
   for (;;) {
@@ -69,7 +72,7 @@ Result<void> PortTable::claim(uint8_t protocol, const SocketAddress& local) {
 
 // Puts `claim` where our claim of `held` is.
 void PortTable::replace(uint8_t protocol, const SocketAddress& held, uint64_t claim) {
-  auto* entry = &entries_[index_of(protocol, held.port)].value;
+  auto* entry = &entries_[port_index_of(protocol, held)].value;
   const uint64_t ours = claim_of(slot_, held.ip);
   auto seen = __atomic_load_n(entry, __ATOMIC_RELAXED);
   while ((seen & ~UP_PORT_FLOWS_MASK) == ours) {
@@ -92,7 +95,7 @@ void PortTable::release(uint8_t protocol, const SocketAddress& local) {
 // never one too few, which would hide the flow.
 Result<void> PortTable::add_flow(const Flow& flow) {
   const up_flow_key key = flow_key_of(flow);
-  auto* entry = &entries_[index_of(flow.protocol, flow.local.port)].value;
+  auto* entry = &entries_[port_index_of(flow.protocol, flow.local)].value;
   bpf_attr attributes{};
   attributes.map_fd = static_cast<uint32_t>(flow_map_fd_);
   attributes.key = reinterpret_cast<uint64_t>(&key);
@@ -114,7 +117,7 @@ void PortTable::remove_flow(const Flow& flow) {
   const long done =
       sys::call(SYS_bpf, BPF_MAP_DELETE_ELEM, sys::arg(&attributes), sizeof attributes);
   if (done < 0) return;  // not there: its owner's death has taken it
-  __atomic_fetch_sub(&entries_[index_of(flow.protocol, flow.local.port)].value, UP_PORT_FLOWS_ONE,
+  __atomic_fetch_sub(&entries_[port_index_of(flow.protocol, flow.local)].value, UP_PORT_FLOWS_ONE,
                      __ATOMIC_ACQ_REL);
 }
 

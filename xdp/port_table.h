@@ -17,6 +17,14 @@ struct Flow {
   SocketAddress remote;
 };
 
+// UP_FAMILY_V4 or UP_FAMILY_V6.
+int port_family_of(const IpAddress& ip);
+// The entry of the port table: of the address's family. A protocol that is neither TCP nor UDP has
+// no ports, and one entry in each.
+uint32_t port_index_of(uint8_t protocol, const SocketAddress& local);
+// Whether an entry's claim is of this address, or of all.
+bool entry_covers(uint64_t entry, const IpAddress& ip);
+
 // As the flow map has it.
 up_flow_key flow_key_of(const Flow& flow);
 
@@ -29,9 +37,8 @@ class PortTable {
   PortTable(up_port_entry* entries, int flow_map_fd, uint32_t slot);
 
   // From now on every frame to this port of this address is ours; of all the interface's addresses
-  // if it is the wildcard. The port's entry has room for one claim: EEXIST says that it holds
-  // another address's, EADDRINUSE that another client has what is asked for. A protocol that is
-  // neither TCP nor UDP has no ports, and one entry.
+  // of the family if it is its wildcard. The port's entry has room for one claim: EEXIST says that
+  // it holds another address's, EADDRINUSE that another client has what is asked for.
   Result<void> claim(uint8_t protocol, const SocketAddress& local);
   // Our claim of `held` is one of another address from now on, or of all.
   void move(uint8_t protocol, const SocketAddress& held, const IpAddress& to);

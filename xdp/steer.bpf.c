@@ -67,14 +67,15 @@ static __always_inline int parse(struct cursor* cursor, struct up_flow_key* flow
   if (next == IPPROTO_TCP) return parse_ports(cursor, flow, 20);
   if (next == IPPROTO_UDP) return parse_ports(cursor, flow, 8);
   if (next == IPPROTO_ICMP || next == IPPROTO_ICMPV6) return UP_PASS(pass_protocol);
-  if (port_entry(UP_PROTOCOL_INDEX(next)) == 0) return UP_PASS(pass_protocol);
+  if (port_entry(UP_PROTOCOL_INDEX(UP_FAMILY_V4, next)) == 0) return UP_PASS(pass_protocol);
   return 0;
 }
 
 static __always_inline __u32 entry_index(const struct up_flow_key* flow) {
-  if (flow->protocol == IPPROTO_TCP) return UP_PORT_INDEX(UP_PORT_TCP, bpf_ntohs(flow->local_port));
-  if (flow->protocol == IPPROTO_UDP) return UP_PORT_INDEX(UP_PORT_UDP, bpf_ntohs(flow->local_port));
-  return UP_PROTOCOL_INDEX(flow->protocol);
+  __u16 port = bpf_ntohs(flow->local_port);
+  if (flow->protocol == IPPROTO_TCP) return UP_PORT_INDEX(UP_FAMILY_V4, UP_PORT_TCP, port);
+  if (flow->protocol == IPPROTO_UDP) return UP_PORT_INDEX(UP_FAMILY_V4, UP_PORT_UDP, port);
+  return UP_PROTOCOL_INDEX(UP_FAMILY_V4, flow->protocol);
 }
 
 static __always_inline struct up_address* find_address(const __u8* ip) {
@@ -102,9 +103,7 @@ static __always_inline int find_slot(struct up_flow_key* flow) {
     if (slot) return (int)*slot;
   }
   __u32 address = value >> UP_PORT_ADDRESS_SHIFT;
-  __u32 local;
-  __builtin_memcpy(&local, &flow->local_ip[12], sizeof(local));
-  if (address != 0 && address != local) return -1;
+  if (address != 0 && address != up_fold_address(UP_FAMILY_V4, flow->local_ip)) return -1;
   return (int)(value & UP_PORT_SLOT_MASK) - 1;
 }
 

@@ -6,14 +6,18 @@
 
 #include <linux/types.h>
 
-/* The port table: one entry per protocol and local port, BPF_MAP_TYPE_ARRAY, mapped by clients.
- * Behind the ports, one entry for each other IP protocol, for raw sockets. ICMP's and ICMPv6's are
- * not looked at: both are the kernel's. */
+/* The port table: one entry per family, protocol and local port, BPF_MAP_TYPE_ARRAY, mapped by
+ * clients. A port may be one program's over IPv4 and another's over IPv6; who has it over both has
+ * two entries. Behind the ports, one entry for each other IP protocol of a family, for raw sockets.
+ * ICMP's and ICMPv6's are not looked at: both are the kernel's. */
+#define UP_FAMILY_V4 0
+#define UP_FAMILY_V6 1
 #define UP_PORT_TCP 0
 #define UP_PORT_UDP 1
-#define UP_PORT_ENTRIES (2 * 65536 + 256)
-#define UP_PROTOCOL_INDEX(protocol) (2U * 65536U + (__u32)(protocol))
-#define UP_PORT_INDEX(protocol_index, port) ((__u32)(protocol_index)*65536U + (__u32)(port))
+#define UP_PORT_ENTRIES (4 * 65536 + 2 * 256)
+#define UP_PROTOCOL_INDEX(family, protocol) (4U * 65536U + (__u32)(family)*256U + (__u32)(protocol))
+#define UP_PORT_INDEX(family, protocol_index, port) \
+  (((__u32)(family)*2U + (__u32)(protocol_index)) * 65536U + (__u32)(port))
 /* Written as a whole (compare and swap), read as a whole. */
 struct up_port_entry {
   __u64 value;
@@ -24,9 +28,20 @@ struct up_port_entry {
 #define UP_PORT_FLOWS_SHIFT 16
 #define UP_PORT_FLOWS_ONE ((__u64)1 << UP_PORT_FLOWS_SHIFT)
 #define UP_PORT_FLOWS_MASK ((__u64)0xffff << UP_PORT_FLOWS_SHIFT)
-/* Upper half: the local address that the slot has the port on, by its last 4 bytes, or 0 for all of
- * the interface. (Two IPv6 addresses that end alike are one to it.) */
+/* Upper half: the local address that the slot has the port on, folded to 32 bits, or 0 for all of
+ * the interface. */
 #define UP_PORT_ADDRESS_SHIFT 32
+
+/* Of an address in memory order. IPv4's own 4 bytes; of an IPv6 address all 16, since the
+ * interface's link-local and its global one end alike. Never 0 but for 0.0.0.0. */
+static inline __attribute__((always_inline)) __u32 up_fold_address(int family, const __u8* ip) {
+  __u32 word[4];
+  __u32 folded;
+  __builtin_memcpy(word, ip, sizeof(word));
+  if (family == UP_FAMILY_V4) return word[3];
+  folded = ((word[0] * 0x9e3779b1U ^ word[1]) * 0x85ebca6bU ^ word[2]) * 0xc2b2ae35U ^ word[3];
+  return folded == 0 ? 1 : folded;
+}
 
 /* Addresses are 16 bytes, IPv4 in its v4-mapped form; ports are in network byte order. A remote
  * address and port of all zeros mean "any". */

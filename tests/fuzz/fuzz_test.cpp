@@ -252,7 +252,8 @@ Test(fuzz, hostile_datagrams_reach_sockets_or_nobody) {
   Random random(3);
   RawPeer peer;
   Recorder events;
-  auto opened = UdpEndpoint::open(peer.host.stack(), {IpAddress::any(AF_INET), 2, 0}, events, 5);
+  auto opened =
+      UdpEndpoint::open(peer.host.stack(), SocketAddress{IpAddress::any(AF_INET), 2, 0}, events, 5);
   char buffer[2000];
   const iovec piece{buffer, sizeof buffer};
   for (size_t i = 0; i < rounds(20'000); ++i) {

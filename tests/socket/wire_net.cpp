@@ -120,7 +120,8 @@ class Wire {
         peer(wire.port(1), peer_address.c_str(), wire.port(0).capabilities().mac) {
     wire.faults.delay_ns = 0;
     listener = peer.listen(kScriptPort);
-    datagrams = *UdpEndpoint::open(peer.stack(), {IpAddress::any(AF_INET), kEchoPort, 0}, owner, 5);
+    datagrams = *UdpEndpoint::open(peer.stack(),
+                                   SocketAddress{IpAddress::any(AF_INET), kEchoPort, 0}, owner, 5);
   }
 
   // Lets the peer's stack handle what has come, and the program see what that has sent.

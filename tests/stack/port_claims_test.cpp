@@ -14,6 +14,7 @@ using namespace underpass::test;
 namespace {
 
 SocketAddress any(uint16_t port) { return {IpAddress::any(AF_INET), port, 0}; }
+SocketAddress any_v6(uint16_t port) { return {IpAddress::any(AF_INET6), port, 0}; }
 SocketAddress on(const char* address, uint16_t port) { return {ip(address), port, 0}; }
 
 }  // namespace
@@ -137,4 +138,54 @@ Test(port_claims, a_move_leaves_what_was_covered) {
   cr_expect_eq(network.a.port_claim(IPPROTO_UDP, 53), ip("10.0.0.1"));
   ports.drop(IPPROTO_UDP, on("10.0.0.1", 53));
   cr_expect_eq(network.a.port_claim(IPPROTO_UDP, 53), ip("10.0.0.1"));
+}
+
+Test(port_claims, families_have_a_port_each) {
+  Network network;
+  network.a.give_port_away(IPPROTO_TCP, 80);
+  PortClaims& ports = network.a.stack().ports();
+  cr_expect(ports.hold(IPPROTO_TCP, any_v6(80)).ok());
+  cr_expect_eq(network.a.port_owner(IPPROTO_TCP, 80, AF_INET6), 1);
+  cr_expect_not(ports.is_claimed(IPPROTO_TCP, any(80)));
+  ports.drop(IPPROTO_TCP, any_v6(80));
+  cr_expect_eq(network.a.port_owner(IPPROTO_TCP, 80, AF_INET6), 0);
+  cr_expect_eq(network.a.port_owner(IPPROTO_TCP, 80), 7);
+}
+
+Test(port_claims, both_families_are_held_and_dropped_together) {
+  Network network;
+  PortClaims& ports = network.a.stack().ports();
+  const Binding both{any_v6(80), Families::kBoth};
+  cr_expect(ports.hold(IPPROTO_TCP, both).ok());
+  cr_expect_eq(network.a.port_owner(IPPROTO_TCP, 80, AF_INET6), 1);
+  cr_expect_eq(network.a.port_owner(IPPROTO_TCP, 80), 1);
+  cr_expect(ports.hold(IPPROTO_TCP, on("10.0.0.1", 80)).ok());
+  ports.drop(IPPROTO_TCP, both);
+  cr_expect_eq(network.a.port_owner(IPPROTO_TCP, 80, AF_INET6), 0);
+  cr_expect_eq(network.a.port_claim(IPPROTO_TCP, 80), ip("10.0.0.1"));
+}
+
+Test(port_claims, both_families_or_none) {
+  for (const int taken : {AF_INET, AF_INET6}) {
+    const int other = taken == AF_INET ? AF_INET6 : AF_INET;
+    Network network;
+    network.a.give_port_away(IPPROTO_TCP, 80, taken);
+    PortClaims& ports = network.a.stack().ports();
+    const Binding both{any_v6(80), Families::kBoth};
+    cr_expect_eq(ports.hold(IPPROTO_TCP, both).error(), EADDRINUSE);
+    cr_expect_eq(network.a.port_owner(IPPROTO_TCP, 80, other), 0);
+  }
+}
+
+Test(port_claims, both_families_become_one_address) {
+  Network network;
+  PortClaims& ports = network.a.stack().ports();
+  const Binding both{any_v6(53), Families::kBoth};
+  cr_expect(ports.hold(IPPROTO_UDP, both).ok());
+  cr_expect(ports.move(IPPROTO_UDP, both, on("10.0.0.1", 53)).ok());
+  cr_expect_eq(network.a.port_owner(IPPROTO_UDP, 53, AF_INET6), 0);
+  cr_expect_eq(network.a.port_claim(IPPROTO_UDP, 53), ip("10.0.0.1"));
+  cr_expect(ports.move(IPPROTO_UDP, on("10.0.0.1", 53), both).ok());
+  cr_expect_eq(network.a.port_owner(IPPROTO_UDP, 53, AF_INET6), 1);
+  cr_expect_eq(network.a.port_claim(IPPROTO_UDP, 53), IpAddress::any(AF_INET));
 }

@@ -80,7 +80,8 @@ Test(stack, the_more_specific_listener_gets_the_connection) {
   RawPeer peer;
   TcpListener* any = peer.host.listen(80);
   Recorder events;
-  auto own = TcpListener::open(peer.host.stack(), {ip("10.0.0.1"), 80, 0}, 5, events, 9);
+  auto own =
+      TcpListener::open(peer.host.stack(), SocketAddress{ip("10.0.0.1"), 80, 0}, 5, events, 9);
   cr_assert(own.ok());
   send_syn(peer, 1000, 80);
   send_final_ack(peer, peer.take_one());

@@ -43,6 +43,30 @@ Test(tcp_connect, a_listener_on_the_other_side_accepts) {
   cr_expect_eq(connection.client->flow().local.port, connection.server->flow().remote.port);
 }
 
+Test(tcp_connect, a_listener_on_both_families_accepts_over_ipv4_unless_an_ipv4_one_is_there) {
+  Network network;
+  const SocketAddress any_v6{IpAddress::any(AF_INET6), 80, 0};
+  TcpListener* both = network.b.listen_on({any_v6, Families::kBoth});
+  network.a.connect(network.b, 80, 40000);
+  cr_assert(network.run_until([&] { return both->ready(); }));
+  TcpListener* over_v4 = network.b.listen(80);
+  network.a.connect(network.b, 80, 40001);
+  cr_assert(network.run_until([&] { return over_v4->ready(); }));
+  over_v4->close();
+  network.a.connect(network.b, 80, 40002);
+  TcpEndpoint* first = both->take();
+  cr_assert(network.run_until([&] { return both->ready(); }));
+  cr_assert_eq(first->flow().local.ip, network.b.address());
+}
+
+Test(tcp_connect, a_listener_on_ipv6_alone_is_nobody_over_ipv4) {
+  Network network;
+  cr_assert_not_null(network.b.listen_on(SocketAddress{IpAddress::any(AF_INET6), 80, 0}));
+  TcpEndpoint* client = network.a.connect(network.b, 80, 40000);
+  cr_assert(network.run_until([&] { return client->peek_error() != 0; }));
+  cr_assert_eq(client->take_error(), ECONNREFUSED);
+}
+
 Test(tcp_connect, the_syn_offers_what_linux_offers) {
   RawPeer peer;
   cr_assert(peer.host.try_connect(peer.host, 1, 1).ok());

@@ -15,7 +15,8 @@ namespace {
 
 struct UdpHost : RawPeer {
   UdpEndpoint* open(const char* local, uint16_t local_port) {
-    auto opened = UdpEndpoint::open(host.stack(), {ip(local), local_port, 0}, events, 5);
+    auto opened =
+        UdpEndpoint::open(host.stack(), SocketAddress{ip(local), local_port, 0}, events, 5);
     return opened ? *opened : nullptr;
   }
   void arrive(uint16_t from, uint16_t to, const std::string& payload,
@@ -44,7 +45,8 @@ constexpr uint8_t kProtocol = 253;
 // A raw socket has its protocol for a port.
 struct RawHost : UdpHost {
   UdpEndpoint* open_raw(const char* local = "0.0.0.0", uint8_t protocol = kProtocol) {
-    auto opened = UdpEndpoint::open(host.stack(), {ip(local), protocol, 0}, events, 5, protocol);
+    auto opened =
+        UdpEndpoint::open(host.stack(), SocketAddress{ip(local), protocol, 0}, events, 5, protocol);
     return opened ? *opened : nullptr;
   }
   void arrive_raw(const std::string& payload, uint8_t protocol = kProtocol,
@@ -78,6 +80,23 @@ Result<void> send_raw_text(Stack& stack, const std::string& text, bool has_heade
 }  // namespace
 
 TestSuite(udp_endpoint);
+
+Test(udp_endpoint, a_socket_of_both_families_is_the_second_choice_over_ipv4) {
+  UdpHost peer;
+  const SocketAddress any_v6{IpAddress::any(AF_INET6), 53, 0};
+  const Binding binding{any_v6, Families::kBoth};
+  auto both = UdpEndpoint::open(peer.host.stack(), binding, peer.events, 5);
+  cr_assert(both.ok());
+  peer.arrive(9, 53, "both");
+  cr_expect_str_eq(read(**both).c_str(), "both");
+  UdpEndpoint* over_v4 = peer.open("0.0.0.0", 53);
+  peer.arrive(9, 53, "v4");
+  cr_expect_str_eq(read(*over_v4).c_str(), "v4");
+  cr_expect((*both)->rebind(any_v6).ok());
+  over_v4->close();
+  peer.arrive(9, 53, "nobody's");
+  cr_expect_not((*both)->readable());
+}
 
 Test(udp_endpoint, a_datagram_arrives_with_its_sender) {
   UdpHost host;
@@ -187,7 +206,8 @@ Test(udp_endpoint, closing_gives_back_frames_and_port) {
 Test(udp_endpoint, what_goes_out_is_well_formed) {
   Network network;
   Recorder events;
-  auto opened = UdpEndpoint::open(network.b.stack(), {IpAddress::any(AF_INET), 9, 0}, events, 5);
+  auto opened =
+      UdpEndpoint::open(network.b.stack(), SocketAddress{IpAddress::any(AF_INET), 9, 0}, events, 5);
   for (const size_t bytes :
        {size_t{0}, size_t{1}, size_t{2}, size_t{63}, size_t{1471}, size_t{1472}}) {
     cr_expect(

@@ -46,9 +46,9 @@ void SteerFixture::claim(uint8_t protocol, uint16_t port, uint32_t slot) {
 }
 
 void SteerFixture::set_entry(uint8_t protocol, uint16_t port, uint64_t value) {
-  const uint32_t index = protocol == IPPROTO_TCP   ? UP_PORT_INDEX(UP_PORT_TCP, port)
-                         : protocol == IPPROTO_UDP ? UP_PORT_INDEX(UP_PORT_UDP, port)
-                                                   : UP_PROTOCOL_INDEX(protocol);
+  const uint32_t index = protocol == IPPROTO_TCP   ? UP_PORT_INDEX(UP_FAMILY_V4, UP_PORT_TCP, port)
+                         : protocol == IPPROTO_UDP ? UP_PORT_INDEX(UP_FAMILY_V4, UP_PORT_UDP, port)
+                                                   : UP_PROTOCOL_INDEX(UP_FAMILY_V4, protocol);
   const up_port_entry entry{value};
   cr_assert_eq(bpf_map_update_elem(bpf_map__fd(program_->maps.up_ports), &index, &entry, BPF_ANY),
                0);

@@ -209,7 +209,7 @@ TcpEndpoint* RawPeer::connect(const TcpOptions& options, const Bytes& peer_optio
 TcpEndpoint* RawPeer::accept(TcpListener& listener, const Bytes& peer_options) {
   std::swap(port, host_port);
   port = 50000;
-  host_port = listener.local().port;
+  host_port = listener.local().address.port;
   Segment syn = next(kSyn);
   syn.acknowledgement = 0;
   syn.options = peer_options;

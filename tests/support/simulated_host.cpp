@@ -79,25 +79,27 @@ SimulatedHost::SimulatedHost(SimulatedPort& port, const char* address, const Mac
       Stack::Setup{port_, view_, ports_, *slot_, address_, 24, VirtualClock::now});
 }
 
-uint32_t SimulatedHost::port_owner(uint8_t protocol, uint16_t port) const {
-  const unsigned table = protocol == IPPROTO_UDP ? UP_PORT_UDP : UP_PORT_TCP;
-  return static_cast<uint32_t>(entries_[UP_PORT_INDEX(table, port)].value & UP_PORT_SLOT_MASK);
+uint32_t SimulatedHost::port_owner(uint8_t protocol, uint16_t port, int family) const {
+  const uint32_t index = port_index_of(protocol, {IpAddress::any(family), port, 0});
+  return static_cast<uint32_t>(entries_[index].value & UP_PORT_SLOT_MASK);
 }
 
 IpAddress SimulatedHost::port_claim(uint8_t protocol, uint16_t port) const {
-  const unsigned table = protocol == IPPROTO_UDP ? UP_PORT_UDP : UP_PORT_TCP;
-  const uint64_t entry = entries_[UP_PORT_INDEX(table, port)].value;
+  const uint64_t entry =
+      entries_[port_index_of(protocol, {IpAddress::any(AF_INET), port, 0})].value;
   return IpAddress::from_v4(static_cast<uint32_t>(entry >> UP_PORT_ADDRESS_SHIFT));
 }
 
-void SimulatedHost::give_port_away(uint8_t protocol, uint16_t port) {
-  const unsigned table = protocol == IPPROTO_UDP ? UP_PORT_UDP : UP_PORT_TCP;
-  entries_[UP_PORT_INDEX(table, port)].value = 7;
+void SimulatedHost::give_port_away(uint8_t protocol, uint16_t port, int family) {
+  entries_[port_index_of(protocol, {IpAddress::any(family), port, 0})].value = 7;
 }
 
 TcpListener* SimulatedHost::listen(uint16_t port, int backlog) {
-  auto opened =
-      TcpListener::open(*stack_, {IpAddress::any(AF_INET), port, 0}, backlog, listener_events, 3);
+  return listen_on(SocketAddress{IpAddress::any(AF_INET), port, 0}, backlog);
+}
+
+TcpListener* SimulatedHost::listen_on(const Binding& local, int backlog) {
+  auto opened = TcpListener::open(*stack_, local, backlog, listener_events, 3);
   return opened ? *opened : nullptr;
 }
 

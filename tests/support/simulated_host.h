@@ -78,13 +78,14 @@ class SimulatedHost {
   ClientCounters& counters() { return slot_->counters; }
   ClientSlot& slot() { return *slot_; }
   // Who has the port in the port table: 0 nobody, 1 this host's stack.
-  uint32_t port_owner(uint8_t protocol, uint16_t port) const;
+  uint32_t port_owner(uint8_t protocol, uint16_t port, int family = AF_INET) const;
   // The local address of that claim.
   IpAddress port_claim(uint8_t protocol, uint16_t port) const;
   // Another process's stack takes it.
-  void give_port_away(uint8_t protocol, uint16_t port);
+  void give_port_away(uint8_t protocol, uint16_t port, int family = AF_INET);
 
   TcpListener* listen(uint16_t port, int backlog = 128);
+  TcpListener* listen_on(const Binding& local, int backlog = 128);
   Result<TcpEndpoint*> try_connect(const SimulatedHost& to, uint16_t port, uint16_t from_port,
                                    const TcpOptions& options = {});
   TcpEndpoint* connect(const SimulatedHost& to, uint16_t port, uint16_t from_port,

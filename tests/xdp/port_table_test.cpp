@@ -14,8 +14,12 @@ namespace {
 struct Table {
   std::vector<up_port_entry> entries = std::vector<up_port_entry>(UP_PORT_ENTRIES);
   PortTable of(uint32_t slot) { return PortTable(entries.data(), -1, slot); }
-  uint64_t tcp(uint16_t port) { return entries[UP_PORT_INDEX(UP_PORT_TCP, port)].value; }
-  uint64_t udp(uint16_t port) { return entries[UP_PORT_INDEX(UP_PORT_UDP, port)].value; }
+  uint64_t tcp(uint16_t port) {
+    return entries[UP_PORT_INDEX(UP_FAMILY_V4, UP_PORT_TCP, port)].value;
+  }
+  uint64_t udp(uint16_t port) {
+    return entries[UP_PORT_INDEX(UP_FAMILY_V4, UP_PORT_UDP, port)].value;
+  }
 };
 
 SocketAddress any(uint16_t port) { return {IpAddress::any(AF_INET), port, 0}; }
@@ -53,17 +57,17 @@ Test(port_table, protocol_without_ports_has_one_entry) {
   Table table;
   PortTable mine = table.of(0), other = table.of(1);
   cr_assert(mine.claim(253, any(7)));
-  cr_assert_eq(table.entries[UP_PROTOCOL_INDEX(253)].value, 1);
+  cr_assert_eq(table.entries[UP_PROTOCOL_INDEX(UP_FAMILY_V4, 253)].value, 1);
   cr_assert_eq(other.claim(253, any(8)).error(), EADDRINUSE);
   cr_assert(other.claim(255, any(0)), "the last of the table");
   mine.release(253, any(7));
-  cr_assert_eq(table.entries[UP_PROTOCOL_INDEX(253)].value, 0);
+  cr_assert_eq(table.entries[UP_PROTOCOL_INDEX(UP_FAMILY_V4, 253)].value, 0);
 }
 
 Test(port_table, count_of_flows_survives_claim_and_release) {
   Table table;
   PortTable ports = table.of(2);
-  table.entries[UP_PORT_INDEX(UP_PORT_TCP, 80)].value = 3 * UP_PORT_FLOWS_ONE;
+  table.entries[UP_PORT_INDEX(UP_FAMILY_V4, UP_PORT_TCP, 80)].value = 3 * UP_PORT_FLOWS_ONE;
   cr_assert(ports.claim(IPPROTO_TCP, any(80)));
   cr_assert_eq(table.tcp(80), 3 * UP_PORT_FLOWS_ONE + 3);
   ports.release(IPPROTO_TCP, any(80));
@@ -90,7 +94,7 @@ Test(port_table, claim_of_one_address_carries_it) {
 Test(port_table, claim_moves_to_all_addresses) {
   Table table;
   PortTable ports = table.of(2);
-  table.entries[UP_PORT_INDEX(UP_PORT_TCP, 80)].value = 3 * UP_PORT_FLOWS_ONE;
+  table.entries[UP_PORT_INDEX(UP_FAMILY_V4, UP_PORT_TCP, 80)].value = 3 * UP_PORT_FLOWS_ONE;
   cr_assert(ports.claim(IPPROTO_TCP, on(7, 80)));
   cr_assert_eq(table.tcp(80), entry_of(7, 3 * UP_PORT_FLOWS_ONE + 3));
   ports.move(IPPROTO_TCP, on(7, 80), IpAddress::any(AF_INET));
@@ -109,4 +113,43 @@ Test(port_table, flow_that_cannot_be_added_leaves_no_mark) {
   cr_assert_eq(table.tcp(80), 0);
   ports.remove_flow(flow);
   cr_assert_eq(table.tcp(80), 0);
+}
+
+Test(port_table, families_are_apart) {
+  Table table;
+  PortTable mine = table.of(0), other = table.of(1);
+  for (const uint8_t protocol : {uint8_t{IPPROTO_TCP}, uint8_t{IPPROTO_UDP}, uint8_t{253}}) {
+    const SocketAddress over_v4 = any(80);
+    const SocketAddress over_v6{IpAddress::any(AF_INET6), 80, 0};
+    cr_assert(mine.claim(protocol, over_v4));
+    cr_assert(other.claim(protocol, over_v6));
+    cr_assert_eq(table.entries[port_index_of(protocol, over_v4)].value, 1);
+    cr_assert_eq(table.entries[port_index_of(protocol, over_v6)].value, 2);
+    mine.release(protocol, over_v6);
+    cr_assert_eq(table.entries[port_index_of(protocol, over_v6)].value, 2);
+  }
+}
+
+Test(port_table, entries_do_not_overlap) {
+  const SocketAddress last_v4{IpAddress::any(AF_INET), 65535, 0};
+  const SocketAddress first_v6{IpAddress::any(AF_INET6), 0, 0};
+  cr_assert_lt(port_index_of(IPPROTO_UDP, last_v4), port_index_of(IPPROTO_TCP, first_v6));
+  const SocketAddress last_v6{IpAddress::any(AF_INET6), 65535, 0};
+  cr_assert_lt(port_index_of(IPPROTO_UDP, last_v6), port_index_of(0, last_v4));
+  cr_assert_lt(port_index_of(255, last_v4), port_index_of(0, first_v6));
+  cr_assert_eq(port_index_of(255, last_v6), UP_PORT_ENTRIES - 1);
+}
+
+// An interface's link-local and global address end alike (RFC 4291, appendix A).
+Test(port_table, ipv6_addresses_that_end_alike_are_two) {
+  Table table;
+  PortTable ports = table.of(0);
+  SocketAddress global{IpAddress{{0xfd, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0xff, 0xfe, 0, 0, 1}}, 80, 0};
+  SocketAddress link_local{IpAddress{{0xfe, 0x80, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0xff, 0xfe, 0, 0, 1}},
+                           80, 0};
+  cr_assert(ports.claim(IPPROTO_TCP, global));
+  cr_assert_eq(ports.claim(IPPROTO_TCP, link_local).error(), EEXIST);
+  const uint64_t entry = table.entries[port_index_of(IPPROTO_TCP, global)].value;
+  cr_assert(entry_covers(entry, global.ip));
+  cr_assert_not(entry_covers(entry, link_local.ip));
 }

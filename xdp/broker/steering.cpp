@@ -266,17 +266,18 @@ void Steering::forget_flows(uint32_t slot) {
   }
   for (uint32_t i = 0; i < count; ++i) {
     if (slots[i] != slot || bpf_map_delete_elem(map, &keys[i]) != 0) continue;
-    const uint32_t protocol = keys[i].protocol == IPPROTO_UDP ? UP_PORT_UDP : UP_PORT_TCP;
-    auto* const entry = &ports_[UP_PORT_INDEX(protocol, ntohs(keys[i].local_port))].value;
+    SocketAddress local{{}, ntohs(keys[i].local_port), 0};
+    std::memcpy(local.ip.bytes.data(), keys[i].local_ip, sizeof keys[i].local_ip);
+    const auto protocol = static_cast<uint8_t>(keys[i].protocol);
+    auto* const entry = &ports_[port_index_of(protocol, local)].value;
     __atomic_fetch_sub(entry, UP_PORT_FLOWS_ONE, __ATOMIC_ACQ_REL);
   }
 }
 
 std::optional<uint32_t> Steering::owner_of(uint8_t protocol, const SocketAddress& local,
                                            const SocketAddress& remote) const {
-  const uint32_t table = protocol == IPPROTO_UDP ? UP_PORT_UDP : UP_PORT_TCP;
   const uint64_t value =
-      __atomic_load_n(&ports_[UP_PORT_INDEX(table, local.port)].value, __ATOMIC_RELAXED);
+      __atomic_load_n(&ports_[port_index_of(protocol, local)].value, __ATOMIC_RELAXED);
   if ((value & UP_PORT_FLOWS_MASK) != 0) {
     const SocketAddress anybody{IpAddress::any(local.ip.family()), 0, 0};
     for (const SocketAddress& from : {remote, anybody}) {
@@ -285,10 +286,7 @@ std::optional<uint32_t> Steering::owner_of(uint8_t protocol, const SocketAddress
       if (bpf_map_lookup_elem(flows_fd(), &key, &slot) == 0) return slot;
     }
   }
-  const auto address = static_cast<uint32_t>(value >> UP_PORT_ADDRESS_SHIFT);
-  if (address != 0 && std::memcmp(&address, &local.ip.bytes[12], sizeof address) != 0) {
-    return std::nullopt;
-  }
+  if (!entry_covers(value, local.ip)) return std::nullopt;
   const auto owner = static_cast<uint32_t>(value & UP_PORT_SLOT_MASK);
   if (owner == 0) return std::nullopt;
   return owner - 1;
