@@ -13,16 +13,16 @@ void connect_blocking() {
   said_sockname(fd);
   said_peername(fd);
   said_poll(fd);
-  sockaddr_in address = theirs(port);
-  said("connect", connect(fd, plain(address), sizeof address));
+  Name address = theirs(port);
+  said("connect", connect(fd, plain(address), size(address)));
   said_sockname(fd);
   said_peername(fd);
   said_poll(fd);
-  said("connect again", connect(fd, plain(address), sizeof address));
+  said("connect again", connect(fd, plain(address), size(address)));
   said_so_error(fd);
   peer_said("accept 0 1");
   note("same port: %d", number(peer("peerport 1")) == port_of(fd));
-  said("bind", bind(fd, plain(address), sizeof address));
+  said("bind", bind(fd, plain(address), size(address)));
   said("listen", listen(fd, 1));
   said("accept", accept(fd, nullptr, nullptr));
   said("close", close(fd));
@@ -32,12 +32,12 @@ void connect_blocking() {
 void connect_nonblocking() {
   const int port = number(peer("listen 0"));
   const int fd = tcp(SOCK_NONBLOCK);
-  sockaddr_in address = theirs(port);
-  said("connect", connect(fd, plain(address), sizeof address));
+  Name address = theirs(port);
+  said("connect", connect(fd, plain(address), size(address)));
   await(fd, POLLOUT);
   said_so_error(fd);
-  said("connect again", connect(fd, plain(address), sizeof address));
-  said("connect again", connect(fd, plain(address), sizeof address));
+  said("connect again", connect(fd, plain(address), size(address)));
+  said("connect again", connect(fd, plain(address), size(address)));
   said_peername(fd);
   peer_said("accept 0 1");
   said("send", send(fd, "hello", 5, 0));
@@ -48,10 +48,10 @@ void connect_nonblocking() {
 // Nobody answers for the address: the connection stays in SYN-SENT.
 void connect_pending() {
   const int fd = tcp(SOCK_NONBLOCK);
-  sockaddr_in address = nobody();
+  Name address = nobody();
   char byte = 'x';
-  said("connect", connect(fd, plain(address), sizeof address));
-  said("connect again", connect(fd, plain(address), sizeof address));
+  said("connect", connect(fd, plain(address), size(address)));
+  said("connect again", connect(fd, plain(address), size(address)));
   said_poll(fd);
   said_so_error(fd);
   said("send", send(fd, &byte, 1, MSG_NOSIGNAL));
@@ -70,8 +70,8 @@ void shared_listening_port() {
   for (int& fd : fds) {
     fd = tcp(SOCK_NONBLOCK);
     set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
-    sockaddr_in address = mine(port);
-    must("bind", bind(fd, plain(address), sizeof address));
+    Name address = mine(port);
+    must("bind", bind(fd, plain(address), size(address)));
     must("listen", listen(fd, 64));
     port = port_of(fd);
   }
@@ -108,14 +108,13 @@ void shared_listening_port() {
 
 // sendto(2) that connects.
 void fast_open() {
-  sockaddr_in address = theirs(number(peer("listen 0")));
+  Name address = theirs(number(peer("listen 0")));
   const int fd = tcp();
   said("no address", sendto(fd, "hello", 5, MSG_FASTOPEN | MSG_NOSIGNAL, nullptr, 0));
-  sockaddr_in none{};
-  none.sin_family = AF_UNSPEC;
-  said("AF_UNSPEC", sendto(fd, "hello", 5, MSG_FASTOPEN, plain(none), sizeof none));
+  Name none = no_name();
+  said("AF_UNSPEC", sendto(fd, "hello", 5, MSG_FASTOPEN, plain(none), size(none)));
   said("too short", sendto(fd, "hello", 5, MSG_FASTOPEN, plain(address), 4));
-  said("sendto", sendto(fd, "hello", 5, MSG_FASTOPEN, plain(address), sizeof address));
+  said("sendto", sendto(fd, "hello", 5, MSG_FASTOPEN, plain(address), size(address)));
   peer_said("accept 0 1");
   peer_said("recv 1 5");
   said_peername(fd);
@@ -123,45 +122,44 @@ void fast_open() {
   ask("text 1 world");
   said_data("recv", recv(fd, buffer, 5, MSG_WAITALL), buffer);
   answer_said("text");
-  said("again", sendto(fd, "hello", 5, MSG_FASTOPEN, plain(address), sizeof address));
+  said("again", sendto(fd, "hello", 5, MSG_FASTOPEN, plain(address), size(address)));
   said("close", close(fd));
   const int nonblocking = tcp(SOCK_NONBLOCK);
-  said("nonblocking",
-       sendto(nonblocking, "hello", 5, MSG_FASTOPEN, plain(address), sizeof address));
+  said("nonblocking", sendto(nonblocking, "hello", 5, MSG_FASTOPEN, plain(address), size(address)));
   await(nonblocking, POLLOUT);
   said("send", send(nonblocking, "hello", 5, 0));
   peer_said("accept 0 2");
   peer_said("recv 2 5");
   said("close", close(nonblocking));
   const int refused = tcp();
-  sockaddr_in closed = theirs(number(peer("closed_port 0")));
-  said("refused", sendto(refused, "hello", 5, MSG_FASTOPEN, plain(closed), sizeof closed));
+  Name closed = theirs(number(peer("closed_port 0")));
+  said("refused", sendto(refused, "hello", 5, MSG_FASTOPEN, plain(closed), size(closed)));
   said("close", close(refused));
 }
 
 void connect_send_timeout() {
   const int fd = tcp();
   set_timeout(fd, SO_SNDTIMEO, 50);
-  sockaddr_in address = nobody();
-  said("connect", connect(fd, plain(address), sizeof address));
-  said("connect again", connect(fd, plain(address), sizeof address));
+  Name address = nobody();
+  said("connect", connect(fd, plain(address), size(address)));
+  said("connect again", connect(fd, plain(address), size(address)));
   said("close", close(fd));
 }
 
 void connect_refused_blocking() {
   const int closed = number(peer("closed_port 0"));
   const int fd = tcp();
-  sockaddr_in address = theirs(closed);
-  said("connect", connect(fd, plain(address), sizeof address));
+  Name address = theirs(closed);
+  said("connect", connect(fd, plain(address), size(address)));
   said_so_error(fd);
   said_poll(fd);
   said_peername(fd);
   char byte = 'x';
   said("recv", recv(fd, &byte, 1, MSG_DONTWAIT));
   said("send", send(fd, &byte, 1, MSG_NOSIGNAL));
-  said("connect again", connect(fd, plain(address), sizeof address));
+  said("connect again", connect(fd, plain(address), size(address)));
   address = theirs(number(peer("listen 0")));
-  said("connect elsewhere", connect(fd, plain(address), sizeof address));
+  said("connect elsewhere", connect(fd, plain(address), size(address)));
   peer_said("accept 0 1");
   said("send", send(fd, "hello", 5, 0));
   peer_said("recv 1 5");
@@ -170,11 +168,11 @@ void connect_refused_blocking() {
 
 void connect_refused_nonblocking() {
   const int closed = number(peer("closed_port 0"));
-  sockaddr_in address = theirs(closed);
+  Name address = theirs(closed);
   char byte = 'x';
   note("-- SO_ERROR tells");
   int fd = tcp(SOCK_NONBLOCK);
-  said("connect", connect(fd, plain(address), sizeof address));
+  said("connect", connect(fd, plain(address), size(address)));
   await(fd, POLLERR | POLLHUP);
   said_so_error(fd);
   said_so_error(fd);
@@ -186,15 +184,15 @@ void connect_refused_nonblocking() {
   close(fd);
   note("-- connect tells");
   fd = tcp(SOCK_NONBLOCK);
-  said("connect", connect(fd, plain(address), sizeof address));
+  said("connect", connect(fd, plain(address), size(address)));
   await(fd, POLLERR | POLLHUP);
-  said("connect again", connect(fd, plain(address), sizeof address));
+  said("connect again", connect(fd, plain(address), size(address)));
   said_so_error(fd);
-  said("connect again", connect(fd, plain(address), sizeof address));
+  said("connect again", connect(fd, plain(address), size(address)));
   close(fd);
   note("-- recv tells");
   fd = tcp(SOCK_NONBLOCK);
-  said("connect", connect(fd, plain(address), sizeof address));
+  said("connect", connect(fd, plain(address), size(address)));
   await(fd, POLLERR | POLLHUP);
   said("recv", recv(fd, &byte, 1, 0));
   said("recv", recv(fd, &byte, 1, 0));
@@ -202,7 +200,7 @@ void connect_refused_nonblocking() {
   close(fd);
   note("-- send tells");
   fd = tcp(SOCK_NONBLOCK);
-  said("connect", connect(fd, plain(address), sizeof address));
+  said("connect", connect(fd, plain(address), size(address)));
   await(fd, POLLERR | POLLHUP);
   said("send", send(fd, &byte, 1, MSG_NOSIGNAL));
   said("send", send(fd, &byte, 1, MSG_NOSIGNAL));
@@ -212,15 +210,14 @@ void connect_refused_nonblocking() {
 // connect with AF_UNSPEC dissolves a connection (connect(2)).
 void connect_unspec() {
   const int fd = connected();
-  sockaddr_in address{};
-  address.sin_family = AF_UNSPEC;
+  Name address = no_name();
   said("send", send(fd, "hello", 5, 0));
   peer_said("recv 1 5");
-  said("connect AF_UNSPEC", connect(fd, plain(address), sizeof address));
+  said("connect AF_UNSPEC", connect(fd, plain(address), size(address)));
   peer_said("recv 1 1");
   said_peername(fd);
   address = theirs(number(peer("listen 0")));
-  said("connect", connect(fd, plain(address), sizeof address));
+  said("connect", connect(fd, plain(address), size(address)));
   peer_said("accept 0 2");
   said("send", send(fd, "hello", 5, 0));
   peer_said("recv 2 5");
@@ -230,13 +227,13 @@ void connect_unspec() {
 void bind_then_connect() {
   const int port = number(peer("listen 0"));
   const int fd = tcp();
-  sockaddr_in address = mine();
-  said("bind", bind(fd, plain(address), sizeof address));
+  Name address = mine();
+  said("bind", bind(fd, plain(address), size(address)));
   said_sockname(fd);
   const int bound = port_of(fd);
-  said("bind again", bind(fd, plain(address), sizeof address));
+  said("bind again", bind(fd, plain(address), size(address)));
   address = theirs(port);
-  said("connect", connect(fd, plain(address), sizeof address));
+  said("connect", connect(fd, plain(address), size(address)));
   note("kept its port: %d", bound == port_of(fd));
   peer_said("accept 0 1");
   note("peer sees it: %d", bound == number(peer("peerport 1")));
@@ -244,10 +241,10 @@ void bind_then_connect() {
   note("-- to any address");
   const int other = tcp();
   address = anywhere();
-  said("bind", bind(other, plain(address), sizeof address));
+  said("bind", bind(other, plain(address), size(address)));
   said_sockname(other);
   address = theirs(port);
-  said("connect", connect(other, plain(address), sizeof address));
+  said("connect", connect(other, plain(address), size(address)));
   said_sockname(other);
   peer_said("accept 0 2");
   close(other);
@@ -255,37 +252,39 @@ void bind_then_connect() {
 
 void bind_refusals() {
   const int first = listening();
-  sockaddr_in address = mine(port_of(first));
+  Name address = mine(port_of(first));
   const int fd = tcp();
-  said("bind to a used port", bind(fd, plain(address), sizeof address));
+  said("bind to a used port", bind(fd, plain(address), size(address)));
   address = theirs(0);
-  said("bind to a foreign address", bind(fd, plain(address), sizeof address));
+  said("bind to a foreign address", bind(fd, plain(address), size(address)));
   said("bind short", bind(fd, plain(address), 4));
-  said("bind NULL", bind(fd, nullptr, sizeof address));
-  address.sin_family = AF_INET6;
-  said("bind family", bind(fd, plain(address), sizeof address));
+  said("bind NULL", bind(fd, nullptr, size(address)));
+  address.any.sa_family = another_family();
+  said("bind family", bind(fd, plain(address), size(address)));
   close(fd);
   close(first);
 }
 
 void connect_refusals() {
-  sockaddr_in address = theirs(number(peer("listen 0")));
+  Name address = theirs(number(peer("listen 0")));
   const int fd = tcp();
   said("short", connect(fd, plain(address), 4));
-  said("NULL", connect(fd, nullptr, sizeof address));
-  said("bad pointer", connect(fd, reinterpret_cast<sockaddr*>(16), sizeof address));
-  sockaddr_in family = address;
-  family.sin_family = AF_INET6;
-  said("family", connect(fd, plain(family), sizeof family));
-  sockaddr_in zero = theirs(0);
-  said("port 0", connect(fd, plain(zero), sizeof zero));
-  sockaddr_in multicast = at({htonl(0xe0000109)}, 7);
-  said("multicast", connect(fd, plain(multicast), sizeof multicast));
-  sockaddr_in broadcast = at({htonl(INADDR_BROADCAST)}, 7);
-  said("broadcast", connect(fd, plain(broadcast), sizeof broadcast));
-  sockaddr_in nowhere = at({htonl(0xc6336407)}, 7);
-  said("no route", connect(fd, plain(nowhere), sizeof nowhere));
-  said("still usable", connect(fd, plain(address), sizeof address));
+  said("NULL", connect(fd, nullptr, size(address)));
+  said("bad pointer", connect(fd, reinterpret_cast<sockaddr*>(16), size(address)));
+  Name wrong = address;
+  wrong.any.sa_family = another_family();
+  said("family", connect(fd, plain(wrong), size(wrong)));
+  Name zero = theirs(0);
+  said("port 0", connect(fd, plain(zero), size(zero)));
+  Name multicast = at_text("224.0.1.9", "ff05::109", 7);
+  said("multicast", connect(fd, plain(multicast), size(multicast)));
+  if (over_v4()) {
+    Name broadcast = at(from_v4(INADDR_BROADCAST), 7);
+    said("broadcast", connect(fd, plain(broadcast), size(broadcast)));
+  }
+  Name unrouted = nowhere();
+  said("no route", connect(fd, plain(unrouted), size(unrouted)));
+  said("still usable", connect(fd, plain(address), size(address)));
   close(fd);
 }
 
@@ -299,12 +298,12 @@ void exchange(int one, int other) {
 
 // Never over the wire: the kernel's loopback.
 void connect_to_own_address() {
-  for (const in_addr ip : {my_ip, in_addr{htonl(INADDR_LOOPBACK)}, in_addr{htonl(INADDR_ANY)}}) {
+  for (const Ip& ip : {my_ip, loopback_ip(), any_ip()}) {
     note("-- to %s", ip_name(ip));
     const int listener = listening(anywhere());
     const int fd = tcp();
-    sockaddr_in address = at(ip, port_of(listener));
-    said("connect", connect(fd, plain(address), sizeof address));
+    Name address = at(ip, port_of(listener));
+    said("connect", connect(fd, plain(address), size(address)));
     const int other = accept(listener, nullptr, nullptr);
     worked("accept", other);
     said_peername(fd);
@@ -321,17 +320,17 @@ void connect_to_own_address() {
 // A simultaneous open with oneself.
 void connect_to_own_port() {
   const int fd = tcp();
-  sockaddr_in address = mine();
-  must("bind", bind(fd, plain(address), sizeof address));
+  Name address = mine();
+  must("bind", bind(fd, plain(address), size(address)));
   address = mine(port_of(fd));
-  said("connect", connect(fd, plain(address), sizeof address));
+  said("connect", connect(fd, plain(address), size(address)));
   exchange(fd, fd);
   close(fd);
 }
 
 // ---- listen and accept
 
-void said_accepted(int fd, const sockaddr_in& name, socklen_t length) {
+void said_accepted(int fd, const Name& name, socklen_t length) {
   said_name("accept's address", fd < 0 ? -1 : 0, name, length);
   said_sockname(fd);
   said_peername(fd);
@@ -349,19 +348,19 @@ void listen_and_accept() {
   said("listen twice", listen(fd, 4));
   said("recv", recv(fd, &byte, 1, MSG_DONTWAIT));
   said("send", send(fd, &byte, 1, MSG_NOSIGNAL));
-  sockaddr_in own = mine(port_of(fd));
-  said("connect a listener", connect(fd, plain(own), sizeof own));
-  said("bind a listener", bind(fd, plain(own), sizeof own));
+  Name own = mine(port_of(fd));
+  said("connect a listener", connect(fd, plain(own), size(own)));
+  said("bind a listener", bind(fd, plain(own), size(own)));
   said_poll(fd);
   set_nonblocking(fd, true);
   said("accept", accept(fd, nullptr, nullptr));
   peer("connect 1 %d", port_of(fd));
   await(fd, POLLIN);
-  sockaddr_in name{};
-  socklen_t length = sizeof name;
+  Name name{};
+  socklen_t length = size(name);
   int conn = accept(fd, plain(name), &length);
   said_accepted(conn, name, length);
-  note("the peer's port: %d", peer_port_of(conn) == ntohs(name.sin_port));
+  note("the peer's port: %d", peer_port_of(conn) == port_in(name));
   close(conn);
   said_poll(fd);
   peer("connect 2 %d", port_of(fd));
@@ -370,7 +369,7 @@ void listen_and_accept() {
   name = {};
   conn = accept4(fd, plain(name), &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
   worked("accept4", conn);
-  note("short: family %d port %d length %u", name.sin_family, ntohs(name.sin_port) != 0, length);
+  note("short: family %d port %d length %u", name.any.sa_family, port_in(name) != 0, length);
   note("O_NONBLOCK %d, FD_CLOEXEC %d", (fcntl(conn, F_GETFL) & O_NONBLOCK) != 0,
        fcntl(conn, F_GETFD) & FD_CLOEXEC);
   said("accept4 flags", accept4(fd, nullptr, nullptr, 1));
@@ -383,16 +382,16 @@ void listen_anywhere() {
   const int fd = listening(anywhere());
   for (int round = 0; round < 3; ++round) {
     const int local = tcp();
-    sockaddr_in address = loopback(port_of(fd));
-    said("connect over loopback", connect(local, plain(address), sizeof address));
+    Name address = loopback(port_of(fd));
+    said("connect over loopback", connect(local, plain(address), size(address)));
     peer("connect 1 %d", port_of(fd));
     int from_loopback = -1;
     int from_peer = -1;
     for (int i = 0; i < 2; ++i) {
-      sockaddr_in name{};
-      socklen_t length = sizeof name;
+      Name name{};
+      socklen_t length = size(name);
       const int conn = accept(fd, plain(name), &length);
-      (name.sin_addr.s_addr == peer_ip.s_addr ? from_peer : from_loopback) = conn;
+      (ip_of(name) == peer_ip ? from_peer : from_loopback) = conn;
     }
     note("both: %d", from_loopback >= 0 && from_peer >= 0);
     said_sockname(from_loopback);
@@ -413,20 +412,20 @@ void accept_blocked_for_either_side() {
   const int fd = listening(anywhere());
   const int port = port_of(fd);
   for (const bool over_loopback : {true, false, true}) {
-    sockaddr_in name{};
-    socklen_t length = sizeof name;
+    Name name{};
+    socklen_t length = size(name);
     int conn = -1;
     Worker worker([&] { conn = accept(fd, plain(name), &length); });
     worker.await_blocked();
     const int local = tcp();
     if (over_loopback) {
-      sockaddr_in address = loopback(port);
-      must("connect", connect(local, plain(address), sizeof address));
+      Name address = loopback(port);
+      must("connect", connect(local, plain(address), size(address)));
     } else {
       peer("connect 1 %d", port);
     }
     worker.join();
-    note("accepted %d from %s", conn >= 0, ip_name(name.sin_addr));
+    note("accepted %d from %s", conn >= 0, ip_name(ip_of(name)));
     close(conn);
     close(local);
   }
@@ -558,7 +557,7 @@ void accept_what_has_ended() {
 
 void accept_refusals() {
   const int listener = listening();
-  sockaddr_in name{};
+  Name name{};
   socklen_t length = static_cast<socklen_t>(-1);
   set_nonblocking(listener, true);
   said("none waits", accept(listener, plain(name), &length));
@@ -587,8 +586,8 @@ void port_is_free_after_close() {
   for (int round = 0; round < 3; ++round) {
     const int fd = tcp();
     set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-    sockaddr_in address = mine(port);
-    said("bind", bind(fd, plain(address), sizeof address));
+    Name address = mine(port);
+    said("bind", bind(fd, plain(address), size(address)));
     port = port_of(fd);
     said("listen", listen(fd, 8));
     const std::string done = peer("connect 1 %d", port);
@@ -619,12 +618,12 @@ void names_with_odd_lengths() {
       note("room %u: %d length %u %u, within bounds %d", room, result, length, peer_length,
            touched <= static_cast<int>(room));
     }
-    sockaddr_in name{};
+    Name name{};
     socklen_t negative = static_cast<socklen_t>(-1);
     said("negative", getsockname(fd, plain(name), &negative));
     said("negative", getpeername(fd, plain(name), &negative));
     said("NULL length", getsockname(fd, plain(name), nullptr));
-    socklen_t length = sizeof name;
+    socklen_t length = size(name);
     said("NULL name", getsockname(fd, nullptr, &length));
     said("NULL name", getpeername(fd, nullptr, &length));
     length = 0;
@@ -883,11 +882,11 @@ void bind_without_a_port() {
   const int fd = tcp();
   const int on = 1;
   said("setsockopt", setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on));
-  sockaddr_in source = mine();
-  said("bind", bind(fd, plain(source), sizeof source));
+  Name source = mine();
+  said("bind", bind(fd, plain(source), size(source)));
   said_sockname(fd);
-  sockaddr_in address = theirs(port);
-  said("connect", connect(fd, plain(address), sizeof address));
+  Name address = theirs(port);
+  said("connect", connect(fd, plain(address), size(address)));
   said_sockname(fd);
   int value = 0;
   socklen_t length = sizeof value;

@@ -31,8 +31,8 @@ void every_sending_call() {
     peer_said("recv 1 5");
     said("sendto", sendto(fd, "hello", 5, 0, nullptr, 0));
     peer_said("recv 1 5");
-    sockaddr_in elsewhere = loopback(9);
-    said("sendto elsewhere", sendto(fd, "hello", 5, 0, plain(elsewhere), sizeof elsewhere));
+    Name elsewhere = loopback(9);
+    said("sendto elsewhere", sendto(fd, "hello", 5, 0, plain(elsewhere), size(elsewhere)));
     peer_said("recv 1 5");
     said("writev", writev(fd, pieces, 3));
     peer_said("recv 1 5");
@@ -75,10 +75,10 @@ void every_receiving_call() {
     said_data("recv", recv(fd, second, 8, 0), second);
     peer_said("text 1 abcdef");
     await_unread(fd, 6);
-    sockaddr_in from{};
-    socklen_t length = sizeof from;
+    Name from{};
+    socklen_t length = size(from);
     said_data("recvfrom", recvfrom(fd, second, 6, 0, plain(from), &length), second);
-    note("family %d length %u", from.sin_family, length);
+    note("family %d length %u", from.any.sa_family, length);
     memset(second, 0, sizeof second);
     peer_said("text 1 abcdefgh");
     await_unread(fd, 8);
@@ -88,7 +88,7 @@ void every_receiving_call() {
     char control[64];
     msghdr header = message(pieces, 2);
     header.msg_name = &from;
-    header.msg_namelen = sizeof from;
+    header.msg_namelen = size(from);
     header.msg_control = control;
     header.msg_controllen = sizeof control;
     header.msg_flags = -1;
@@ -436,8 +436,8 @@ void calls_on(int fd, Each said_as) {
   iovec one{&byte, 1};
   msghdr header = message(&one, 1);
   mmsghdr several{header, 0};
-  sockaddr_in name{};
-  socklen_t length = sizeof name;
+  Name name{};
+  socklen_t length = size(name);
   int number = 0;
   socklen_t number_length = sizeof number;
   said_as("send", send(fd, &byte, 1, MSG_NOSIGNAL));
@@ -448,10 +448,10 @@ void calls_on(int fd, Each said_as) {
   said_as("recvmsg", recvmsg(fd, &header, MSG_DONTWAIT));
   said_as("sendmmsg", sendmmsg(fd, &several, 1, MSG_NOSIGNAL));
   said_as("recvmmsg", recvmmsg(fd, &several, 1, MSG_DONTWAIT, nullptr));
-  said_as("bind", bind(fd, plain(name), sizeof name));
+  said_as("bind", bind(fd, plain(name), size(name)));
   said_as("listen", listen(fd, 1));
   said_as("accept", accept(fd, nullptr, nullptr));
-  said_as("connect", connect(fd, plain(name), sizeof name));
+  said_as("connect", connect(fd, plain(name), size(name)));
   said_as("getsockname", getsockname(fd, plain(name), &length));
   said_as("getpeername", getpeername(fd, plain(name), &length));
   said_as("getsockopt", getsockopt(fd, SOL_SOCKET, SO_TYPE, &number, &number_length));
@@ -494,17 +494,17 @@ void not_a_socket() {
 void unconnected() {
   const int fd = tcp();
   char byte = 'x';
-  sockaddr_in address = theirs(number(peer("listen 0")));
+  Name address = theirs(number(peer("listen 0")));
   said("recv", recv(fd, &byte, 1, 0));
   said("read", read(fd, &byte, 1));
   said("send", send(fd, &byte, 1, MSG_NOSIGNAL));
-  said("sendto", sendto(fd, &byte, 1, MSG_NOSIGNAL, plain(address), sizeof address));
+  said("sendto", sendto(fd, &byte, 1, MSG_NOSIGNAL, plain(address), size(address)));
   note("FIONREAD %d", unread(fd));
   int queued = -1;
   said("SIOCOUTQ", ioctl(fd, SIOCOUTQ, &queued));
   note("SIOCOUTQ %d", queued);
   said_poll(fd);
-  said("connect", connect(fd, plain(address), sizeof address));
+  said("connect", connect(fd, plain(address), size(address)));
   close(fd);
 }
 

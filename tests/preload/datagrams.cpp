@@ -10,9 +10,9 @@ using namespace scenario;
 
 namespace {
 
-int bound_udp(sockaddr_in address = mine()) {
+int bound_udp(Name address = mine()) {
   const int fd = udp();
-  must("bind", bind(fd, plain(address), sizeof address));
+  must("bind", bind(fd, plain(address), size(address)));
   set_timeout(fd, SO_RCVTIMEO, kLimitMs);
   return fd;
 }
@@ -20,22 +20,22 @@ int bound_udp(sockaddr_in address = mine()) {
 // Connected to the peer's slot; each knows the other.
 int connected_udp(int slot = 0) {
   const int fd = udp();
-  sockaddr_in address = theirs(number(peer("udp %d", slot)));
-  must("connect", connect(fd, plain(address), sizeof address));
+  Name address = theirs(number(peer("udp %d", slot)));
+  must("connect", connect(fd, plain(address), size(address)));
   set_timeout(fd, SO_RCVTIMEO, kLimitMs);
   return fd;
 }
 
-void said_datagram(const char* call, long result, const void* data, const sockaddr_in& from,
+void said_datagram(const char* call, long result, const void* data, const Name& from,
                    socklen_t length) {
   said_data(call, result, data);
-  if (result >= 0) note("from %s:%d length %u", ip_name(from.sin_addr), from.sin_port != 0, length);
+  if (result >= 0) note("from %s:%d length %u", ip_name(ip_of(from)), port_in(from) != 0, length);
 }
 
 void receive(int fd, int flags = 0, size_t room = 70000) {
   std::string buffer(room, '\0');
-  sockaddr_in from{};
-  socklen_t length = sizeof from;
+  Name from{};
+  socklen_t length = size(from);
   const ssize_t got = recvfrom(fd, buffer.data(), room, flags, plain(from), &length);
   said_datagram("recvfrom", got, buffer.data(), from, length);
 }
@@ -44,12 +44,12 @@ void unconnected() {
   const int fd = udp();
   said_sockname(fd);
   said_peername(fd);
-  sockaddr_in first = theirs(number(peer("udp 0")));
-  sockaddr_in second = theirs(number(peer("udp 1")));
+  Name first = theirs(number(peer("udp 0")));
+  Name second = theirs(number(peer("udp 1")));
   said("send", send(fd, "x", 1, 0));
-  said("sendto", sendto(fd, "hello", 5, 0, plain(first), sizeof first));
+  said("sendto", sendto(fd, "hello", 5, 0, plain(first), size(first)));
   said_sockname(fd);
-  said("sendto", sendto(fd, "hello", 5, 0, plain(second), sizeof second));
+  said("sendto", sendto(fd, "hello", 5, 0, plain(second), size(second)));
   peer_said("recvfrom 0");
   peer_said("recvfrom 1");
   note("one port for both: %d", number(peer("source")) == port_of(fd));
@@ -87,16 +87,15 @@ void connected() {
   iovec rooms[2] = {{buffer, 1}, {buffer + 1, 15}};
   said_data("readv", readv(fd, rooms, 2), buffer);
   note("-- to another");
-  sockaddr_in other = theirs(number(peer("udp 2")));
-  said("sendto", sendto(fd, "hello", 5, 0, plain(other), sizeof other));
+  Name other = theirs(number(peer("udp 2")));
+  said("sendto", sendto(fd, "hello", 5, 0, plain(other), size(other)));
   peer_said("recvfrom 2");
   note("-- dissolved");
-  sockaddr_in none{};
-  none.sin_family = AF_UNSPEC;
-  said("connect AF_UNSPEC", connect(fd, plain(none), sizeof none));
+  Name none = no_name();
+  said("connect AF_UNSPEC", connect(fd, plain(none), size(none)));
   said_peername(fd);
   said("send", send(fd, "x", 1, 0));
-  said("connect to another", connect(fd, plain(other), sizeof other));
+  said("connect to another", connect(fd, plain(other), size(other)));
   ask("echo 2");
   said("send", send(fd, "hello", 5, 0));
   answer_said("echo");
@@ -107,8 +106,8 @@ void connected() {
 // The ICMP error meets a later call of a connected socket (udp(7)).
 void refused() {
   const int fd = udp();
-  sockaddr_in closed = theirs(number(peer("closed_port 1")));
-  said("connect", connect(fd, plain(closed), sizeof closed));
+  Name closed = theirs(number(peer("closed_port 1")));
+  said("connect", connect(fd, plain(closed), size(closed)));
   said("send", send(fd, "x", 1, 0));
   await(fd, POLLERR);
   char byte;
@@ -125,7 +124,7 @@ void refused() {
   close(fd);
   note("-- a blocked recv");
   const int other = udp();
-  said("connect", connect(other, plain(closed), sizeof closed));
+  said("connect", connect(other, plain(closed), size(closed)));
   set_timeout(other, SO_RCVTIMEO, kLimitMs);
   said("send", send(other, "x", 1, 0));
   said("recv", recv(other, &byte, 1, 0));
@@ -134,10 +133,10 @@ void refused() {
 
 void unconnected_is_not_refused() {
   const int fd = udp();
-  sockaddr_in closed = theirs(number(peer("closed_port 1")));
-  said("sendto", sendto(fd, "x", 1, 0, plain(closed), sizeof closed));
-  sockaddr_in open = theirs(number(peer("udp 0")));
-  said("sendto", sendto(fd, "hello", 5, 0, plain(open), sizeof open));
+  Name closed = theirs(number(peer("closed_port 1")));
+  said("sendto", sendto(fd, "x", 1, 0, plain(closed), size(closed)));
+  Name open = theirs(number(peer("udp 0")));
+  said("sendto", sendto(fd, "hello", 5, 0, plain(open), size(open)));
   peer_said("recvfrom 0");
   peer("sendto 0 %d 5", port_of(fd));
   set_timeout(fd, SO_RCVTIMEO, kLimitMs);
@@ -202,7 +201,7 @@ void empty_datagrams() {
 // Past the MTU the kernel makes and joins the fragments.
 void all_sizes() {
   const int fd = connected_udp();
-  for (const size_t bytes : {1U, 1471U, 1472U, 1473U, 9000U, 65507U}) {
+  for (const size_t bytes : {1U, 1452U, 1453U, 1472U, 1473U, 9000U, 65507U}) {
     const std::string data = pattern(bytes);
     ask("echo 0");
     said("send", send(fd, data.data(), data.size(), 0));
@@ -244,8 +243,8 @@ void flags_and_waits() {
   worker.join();
   said("recv", got);
   note("-- corked");
-  sockaddr_in address = theirs(number(peer("udp 1")));
-  said("connect", connect(fd, plain(address), sizeof address));
+  Name address = theirs(number(peer("udp 1")));
+  said("connect", connect(fd, plain(address), size(address)));
   said("send MORE", send(fd, "ab", 2, MSG_MORE));
   said("send", send(fd, "cd", 2, 0));
   peer_said("recvfrom 1");
@@ -301,29 +300,29 @@ void heard_from_everywhere() {
   const int local = bound_udp(loopback());
   peer("udp 0");
   for (int round = 0; round < 3; ++round) {
-    sockaddr_in address = loopback(port_of(fd));
-    said("sendto", sendto(local, "local", 5, 0, plain(address), sizeof address));
+    Name address = loopback(port_of(fd));
+    said("sendto", sendto(local, "local", 5, 0, plain(address), size(address)));
     receive(fd);
     peer("sendto 0 %d 30", port_of(fd));
     receive(fd);
   }
   note("-- both wait");
-  sockaddr_in address = loopback(port_of(fd));
-  said("sendto", sendto(local, "local", 5, 0, plain(address), sizeof address));
+  Name address = loopback(port_of(fd));
+  said("sendto", sendto(local, "local", 5, 0, plain(address), size(address)));
   peer("sendto 0 %d 30", port_of(fd));
   int from_peer = 0;
   for (int i = 0; i < 2; ++i) {
     char buffer[64];
-    sockaddr_in from{};
-    socklen_t length = sizeof from;
+    Name from{};
+    socklen_t length = size(from);
     recvfrom(fd, buffer, sizeof buffer, 0, plain(from), &length);
-    from_peer += from.sin_addr.s_addr == peer_ip.s_addr;
+    from_peer += ip_of(from) == peer_ip;
   }
   note("one of them the peer's: %d", from_peer);
   said("recv", recv(fd, nullptr, 0, MSG_DONTWAIT));
   note("-- answers");
-  sockaddr_in back = loopback(port_of(local));
-  said("sendto", sendto(fd, "back", 4, 0, plain(back), sizeof back));
+  Name back = loopback(port_of(local));
+  said("sendto", sendto(fd, "back", 4, 0, plain(back), size(back)));
   receive(local);
   note("-- either wakes a blocked recv");
   for (const bool over_loopback : {true, false}) {
@@ -332,7 +331,7 @@ void heard_from_everywhere() {
     Worker worker([&] { got = recv(fd, buffer, sizeof buffer, 0); });
     worker.await_blocked();
     if (over_loopback) {
-      sendto(local, "local", 5, 0, plain(address), sizeof address);
+      sendto(local, "local", 5, 0, plain(address), size(address));
     } else {
       peer("sendto 0 %d 30", port_of(fd));
     }
@@ -360,7 +359,7 @@ void said_control(int fd) {
     if (one->cmsg_level == IPPROTO_IP && one->cmsg_type == IP_PKTINFO) {
       in_pktinfo info;
       memcpy(&info, CMSG_DATA(one), sizeof info);
-      value = std::string(ip_name(info.ipi_addr)) + " " + ip_name(info.ipi_spec_dst) +
+      value = std::string(ip_name(v4_ip(info.ipi_addr))) + " " + ip_name(v4_ip(info.ipi_spec_dst)) +
               (static_cast<unsigned>(info.ipi_ifindex) == index ? " interface" : " another");
     } else if (one->cmsg_level == IPPROTO_IP && one->cmsg_type == IP_TTL) {
       int ttl;
@@ -404,8 +403,8 @@ void control_data() {
   peer("sendto 0 %d 5", port);
   said_control(fd);
   const int local = bound_udp(loopback());
-  sockaddr_in address = loopback(port);
-  sendto(local, "hello", 5, 0, plain(address), sizeof address);
+  Name address = loopback(port);
+  sendto(local, "hello", 5, 0, plain(address), size(address));
   said_control(fd);
   close(local);
   note("-- no room");
@@ -430,13 +429,13 @@ void control_data() {
 // The source address of an answer is chosen by control data.
 void control_data_sent() {
   const int fd = bound_udp(anywhere());
-  sockaddr_in address = theirs(number(peer("udp 0")));
+  Name address = theirs(number(peer("udp 0")));
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(in_pktinfo))] = {};
   char text[] = "hello";
   iovec piece{text, 5};
   msghdr header{};
   header.msg_name = &address;
-  header.msg_namelen = sizeof address;
+  header.msg_namelen = size(address);
   header.msg_iov = &piece;
   header.msg_iovlen = 1;
   header.msg_control = control;
@@ -446,7 +445,7 @@ void control_data_sent() {
   one->cmsg_type = IP_PKTINFO;
   one->cmsg_len = CMSG_LEN(sizeof(in_pktinfo));
   in_pktinfo info{};
-  info.ipi_spec_dst = my_ip;
+  info.ipi_spec_dst = to_v4(my_ip);
   memcpy(CMSG_DATA(one), &info, sizeof info);
   said("sendmsg", sendmsg(fd, &header, 0));
   peer_said("recvfrom 0");
@@ -460,14 +459,14 @@ void control_data_sent() {
 
 void broadcast() {
   const int fd = udp();
-  sockaddr_in address = at({peer_ip.s_addr | htonl(0xff)}, 9999);
-  said("forbidden", sendto(fd, "x", 1, 0, plain(address), sizeof address));
+  Name address = at(neighbour_of(peer_ip, 255), 9999);
+  said("forbidden", sendto(fd, "x", 1, 0, plain(address), size(address)));
   set_option(fd, SOL_SOCKET, SO_BROADCAST, 1);
-  said("allowed", sendto(fd, "x", 1, 0, plain(address), sizeof address));
-  address.sin_addr.s_addr = htonl(INADDR_BROADCAST);
-  said("without a route", sendto(fd, "x", 1, 0, plain(address), sizeof address));
-  sockaddr_in known = theirs(number(peer("udp 0")));
-  said("sendto", sendto(fd, "hello", 5, 0, plain(known), sizeof known));
+  said("allowed", sendto(fd, "x", 1, 0, plain(address), size(address)));
+  address = at(from_v4(INADDR_BROADCAST), 9999);
+  said("without a route", sendto(fd, "x", 1, 0, plain(address), size(address)));
+  Name known = theirs(number(peer("udp 0")));
+  said("sendto", sendto(fd, "hello", 5, 0, plain(known), size(known)));
   peer_said("recvfrom 0");
   peer("sendto 0 %d 5", port_of(fd));
   receive(fd);
@@ -479,19 +478,19 @@ void multicast() {
   const int fd = bound_udp(anywhere());
   ip_mreqn request{};
   request.imr_multiaddr.s_addr = htonl(0xe8010203);
-  request.imr_address = my_ip;
+  request.imr_address = to_v4(my_ip);
   said("join", setsockopt(fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &request, sizeof request));
   said("join again", setsockopt(fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &request, sizeof request));
   said("interface", setsockopt(fd, IPPROTO_IP, IP_MULTICAST_IF, &request, sizeof request));
   uint8_t ttl = 1;
   said("ttl", setsockopt(fd, IPPROTO_IP, IP_MULTICAST_TTL, &ttl, sizeof ttl));
-  sockaddr_in group = at(request.imr_multiaddr, port_of(fd));
-  said("sendto", sendto(fd, "to the group", 12, 0, plain(group), sizeof group));
+  Name group = at(v4_ip(request.imr_multiaddr), port_of(fd));
+  said("sendto", sendto(fd, "to the group", 12, 0, plain(group), size(group)));
   receive(fd);
   peer("udp 0");
   peer("sendto 0 %d 5", port_of(fd));
   receive(fd);
-  ip_mreq old{request.imr_multiaddr, my_ip};
+  ip_mreq old{request.imr_multiaddr, to_v4(my_ip)};
   said("leave", setsockopt(fd, IPPROTO_IP, IP_DROP_MEMBERSHIP, &old, sizeof old));
   said("leave again", setsockopt(fd, IPPROTO_IP, IP_DROP_MEMBERSHIP, &old, sizeof old));
   close(fd);
@@ -523,22 +522,22 @@ void shut_down() {
 
 void refusals() {
   const int fd = udp();
-  sockaddr_in address = theirs(number(peer("udp 0")));
-  sockaddr_in wrong = address;
-  wrong.sin_port = 0;
-  said("port 0", sendto(fd, "x", 1, 0, plain(wrong), sizeof wrong));
+  Name address = theirs(number(peer("udp 0")));
+  Name wrong = address;
+  set_port(wrong, 0);
+  said("port 0", sendto(fd, "x", 1, 0, plain(wrong), size(wrong)));
   said("no address", send(fd, "x", 1, 0));
   said("short address", sendto(fd, "x", 1, 0, plain(address), 4));
   wrong = address;
-  wrong.sin_family = AF_INET6;
-  said("family", sendto(fd, "x", 1, 0, plain(wrong), sizeof wrong));
+  wrong.any.sa_family = another_family();
+  said("family", sendto(fd, "x", 1, 0, plain(wrong), size(wrong)));
   said("bad address", sendto(fd, "x", 1, 0, static_cast<sockaddr*>(bad_pointer()), 16));
-  said("bad data", sendto(fd, bad_pointer(), 5, 0, plain(address), sizeof address));
-  said("OOB", sendto(fd, "x", 1, MSG_OOB, plain(address), sizeof address));
-  wrong = at({htonl(0xc6336407)}, 7);
-  said("no route", sendto(fd, "x", 1, 0, plain(wrong), sizeof wrong));
-  said("no route", connect(fd, plain(wrong), sizeof wrong));
-  said("sendto", sendto(fd, "hello", 5, 0, plain(address), sizeof address));
+  said("bad data", sendto(fd, bad_pointer(), 5, 0, plain(address), size(address)));
+  said("OOB", sendto(fd, "x", 1, MSG_OOB, plain(address), size(address)));
+  wrong = nowhere();
+  said("no route", sendto(fd, "x", 1, 0, plain(wrong), size(wrong)));
+  said("no route", connect(fd, plain(wrong), size(wrong)));
+  said("sendto", sendto(fd, "hello", 5, 0, plain(address), size(address)));
   peer_said("recvfrom 0");
   peer("sendto 0 %d 5", port_of(fd));
   await(fd, POLLIN);
@@ -546,10 +545,10 @@ void refusals() {
   close(fd);
   const int first = bound_udp();
   const int second = udp();
-  sockaddr_in used = mine(port_of(first));
-  said("used port", bind(second, plain(used), sizeof used));
+  Name used = mine(port_of(first));
+  said("used port", bind(second, plain(used), size(used)));
   close(first);
-  said("free again", bind(second, plain(used), sizeof used));
+  said("free again", bind(second, plain(used), size(used)));
   close(second);
 }
 
@@ -597,10 +596,10 @@ void two_sockets_of_one_port() {
   const int second = udp();
   set_option(first, SOL_SOCKET, SO_REUSEADDR, 1);
   set_option(second, SOL_SOCKET, SO_REUSEADDR, 1);
-  sockaddr_in address = mine();
-  said("bind", bind(first, plain(address), sizeof address));
+  Name address = mine();
+  said("bind", bind(first, plain(address), size(address)));
   address = mine(port_of(first));
-  said("bind", bind(second, plain(address), sizeof address));
+  said("bind", bind(second, plain(address), size(address)));
   peer("udp 0");
   peer("sendto 0 %d 5", port_of(first));
   const bool came = eventually(
@@ -641,12 +640,12 @@ void a_burst_in_order() {
 
 void bind_variants() {
   const int fd = udp();
-  sockaddr_in address = anywhere();
-  said("bind any", bind(fd, plain(address), sizeof address));
+  Name address = anywhere();
+  said("bind any", bind(fd, plain(address), size(address)));
   said_sockname(fd);
-  said("bind again", bind(fd, plain(address), sizeof address));
-  sockaddr_in known = theirs(number(peer("udp 0")));
-  said("connect", connect(fd, plain(known), sizeof known));
+  said("bind again", bind(fd, plain(address), size(address)));
+  Name known = theirs(number(peer("udp 0")));
+  said("connect", connect(fd, plain(known), size(known)));
   said_sockname(fd);
   ask("echo 0");
   said("send", send(fd, "hello", 5, 0));
@@ -655,17 +654,17 @@ void bind_variants() {
   close(fd);
   const int local = udp();
   address = loopback();
-  said("bind loopback", bind(local, plain(address), sizeof address));
-  said("send from loopback", sendto(local, "x", 1, 0, plain(known), sizeof known));
+  said("bind loopback", bind(local, plain(address), size(address)));
+  said("send from loopback", sendto(local, "x", 1, 0, plain(known), size(known)));
   close(local);
 }
 
 // Not by port 0: connect(2) gives back a port that bind(2) has chosen.
-int bound_to_some_port(sockaddr_in address) {
+int bound_to_some_port(Name address) {
   for (uint16_t port = 30000;; ++port) {
     const int fd = udp();
-    address.sin_port = htons(port);
-    if (bind(fd, plain(address), sizeof address) == 0) {
+    set_port(address, port);
+    if (bind(fd, plain(address), size(address)) == 0) {
       set_timeout(fd, SO_RCVTIMEO, kLimitMs);
       return fd;
     }
@@ -674,9 +673,8 @@ int bound_to_some_port(sockaddr_in address) {
 }
 
 void dissolve(int fd) {
-  sockaddr_in none{};
-  none.sin_family = AF_UNSPEC;
-  said("connect AF_UNSPEC", connect(fd, plain(none), sizeof none));
+  Name none = no_name();
+  said("connect AF_UNSPEC", connect(fd, plain(none), size(none)));
   said_sockname(fd);
 }
 
@@ -697,8 +695,8 @@ void dissolved() {
   said("recv", recv(fd, nullptr, 0, MSG_DONTWAIT));
   said("send", send(fd, "x", 1, 0));
   note("-- a new port");
-  sockaddr_in known = theirs(number(peer("udp 1")));
-  said("sendto", sendto(fd, "hello", 5, 0, plain(known), sizeof known));
+  Name known = theirs(number(peer("udp 1")));
+  said("sendto", sendto(fd, "hello", 5, 0, plain(known), size(known)));
   peer_said("recvfrom 1");
   said_sockname(fd);
   note("another: %d", port_of(fd) != port);
@@ -709,7 +707,7 @@ void dissolved() {
   note("-- connected once more");
   fd = connected_udp(2);
   dissolve(fd);
-  said("connect", connect(fd, plain(known), sizeof known));
+  said("connect", connect(fd, plain(known), size(known)));
   said_sockname(fd);
   ask("echo 1");
   said("send", send(fd, "hello", 5, 0));
@@ -718,7 +716,7 @@ void dissolved() {
   close(fd);
   note("-- bound to an address");
   fd = bound_to_some_port(mine());
-  must("connect", connect(fd, plain(known), sizeof known));
+  must("connect", connect(fd, plain(known), size(known)));
   dissolve(fd);
   peer("sendto 0 %d 50", port_of(fd));
   receive(fd);
@@ -727,10 +725,10 @@ void dissolved() {
 
 void dissolved_on_two_addresses() {
   const int fd = bound_to_some_port(anywhere());
-  sockaddr_in known = theirs(number(peer("udp 0")));
+  Name known = theirs(number(peer("udp 0")));
   peer("udp 1");
   for (int round = 0; round < 2; ++round) {
-    must("connect", connect(fd, plain(known), sizeof known));
+    must("connect", connect(fd, plain(known), size(known)));
     said_sockname(fd);
     peer("sendtosecond 0 %d 10", port_of(fd));
     peer("sendto 0 %d 20", port_of(fd));
@@ -757,8 +755,8 @@ void waits_without_a_port() {
   ssize_t got = 0;
   Worker worker([&] { got = recv(fd, buffer, sizeof buffer, 0); });
   worker.await_blocked();
-  sockaddr_in known = theirs(number(peer("udp 0")));
-  said("sendto", sendto(fd, "hello", 5, 0, plain(known), sizeof known));
+  Name known = theirs(number(peer("udp 0")));
+  said("sendto", sendto(fd, "hello", 5, 0, plain(known), size(known)));
   peer_said("echo 0");
   worker.join();
   said_data("recv", got, buffer);
@@ -772,8 +770,8 @@ void shared_port() {
   for (int& fd : fds) {
     fd = udp();
     set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
-    sockaddr_in address = anywhere(port);
-    must("bind", bind(fd, plain(address), sizeof address));
+    Name address = anywhere(port);
+    must("bind", bind(fd, plain(address), size(address)));
     port = port_of(fd);
   }
   constexpr int kRemotes = 24;
@@ -812,8 +810,8 @@ void reused_address() {
   for (int& fd : fds) {
     fd = udp();
     set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-    sockaddr_in address = anywhere(port);
-    must("bind", bind(fd, plain(address), sizeof address));
+    Name address = anywhere(port);
+    must("bind", bind(fd, plain(address), size(address)));
     set_timeout(fd, SO_RCVTIMEO, kLimitMs);
     port = port_of(fd);
   }
@@ -834,15 +832,15 @@ void reused_address() {
 void full_kernel_buffer() {
   const int port = number(peer("listen 0"));
   const int stream = tcp();
-  sockaddr_in server = theirs(port);
-  must("connect", connect(stream, plain(server), sizeof server));
+  Name server = theirs(port);
+  must("connect", connect(stream, plain(server), size(server)));
   peer("accept 0 1");
   const int fd = udp();
   set_option(fd, SOL_SOCKET, SO_SNDBUF, 1);
-  sockaddr_in address = nobody();
+  Name address = nobody();
   const std::string data = pattern(1400);
   auto send_one = [&](int flags) {
-    return sendto(fd, data.data(), data.size(), flags, plain(address), sizeof address);
+    return sendto(fd, data.data(), data.size(), flags, plain(address), size(address));
   };
   while (send_one(MSG_DONTWAIT) >= 0) continue;
   said("MSG_DONTWAIT", send_one(MSG_DONTWAIT));

@@ -47,7 +47,7 @@ void no_descriptors_left() {
   rlimit tight = before;
   tight.rlim_cur = static_cast<rlim_t>(listener) + 1;
   must("setrlimit", setrlimit(RLIMIT_NOFILE, &tight));
-  said("socket", socket(AF_INET, SOCK_STREAM, 0));
+  said("socket", socket(family, SOCK_STREAM, 0));
   said("accept", accept(listener, nullptr, nullptr));
   said("dup", dup(listener));
   said("epoll_create1", epoll_create1(0));
@@ -62,10 +62,10 @@ void no_descriptors_left() {
 
 void socket_arguments() {
   said("family", socket(99, SOCK_STREAM, 0));
-  said("type", socket(AF_INET, 99, 0));
-  said("protocol", socket(AF_INET, SOCK_STREAM, IPPROTO_UDP));
-  said("flags", socket(AF_INET, SOCK_STREAM | 0x400000, 0));
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+  said("type", socket(family, 99, 0));
+  said("protocol", socket(family, SOCK_STREAM, IPPROTO_UDP));
+  said("flags", socket(family, SOCK_STREAM | 0x400000, 0));
+  const int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
   note("flags %x, FD %d", static_cast<unsigned>(fcntl(fd, F_GETFL)), fcntl(fd, F_GETFD));
   said("F_SETFD", fcntl(fd, F_SETFD, 0));
   note("FD %d", fcntl(fd, F_GETFD));

@@ -22,8 +22,8 @@ void checked_calls() {
     await_unread(fd, 40);
     said_data("__recv_chk", recv(fd, buffer, ten, 0), buffer);
     said_data("__read_chk", read(fd, buffer, ten), buffer);
-    sockaddr_in from{};
-    socklen_t length = sizeof from;
+    Name from{};
+    socklen_t length = size(from);
     said_data("__recvfrom_chk", recvfrom(fd, buffer, ten, 0, plain(from), &length), buffer);
     pollfd set[2] = {{fd, POLLIN, 0}, {-1, 0, 0}};
     said("__poll_chk", poll(set, two, 0));

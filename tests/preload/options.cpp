@@ -78,8 +78,8 @@ void all_of_a_fresh_socket() {
   const int fd = tcp();
   read_and_set_all(fd);
   note("-- kept over connect");
-  sockaddr_in address = theirs(number(peer("listen 0")));
-  said("connect", connect(fd, plain(address), sizeof address));
+  Name address = theirs(number(peer("listen 0")));
+  said("connect", connect(fd, plain(address), size(address)));
   for (const Option& one : kOptions) said_option(fd, one);
   close(fd);
 }
@@ -97,8 +97,8 @@ void all_of_a_listener() {
 void all_of_a_datagram_socket() {
   const int fd = udp();
   read_and_set_all(fd);
-  sockaddr_in address = theirs(number(peer("udp 0")));
-  said("connect", connect(fd, plain(address), sizeof address));
+  Name address = theirs(number(peer("udp 0")));
+  said("connect", connect(fd, plain(address), size(address)));
   ask("echo 0");
   said("send", send(fd, "hello", 5, 0));
   answer_said("echo");
@@ -189,8 +189,8 @@ void buffers() {
     said_option(fd, {"SO_RCVBUF", SOL_SOCKET, SO_RCVBUF, 0});
     said_option(fd, {"SO_SNDBUF", SOL_SOCKET, SO_SNDBUF, 0});
   }
-  sockaddr_in address = theirs(number(peer("listen 0")));
-  said("connect", connect(fd, plain(address), sizeof address));
+  Name address = theirs(number(peer("listen 0")));
+  said("connect", connect(fd, plain(address), size(address)));
   said_option(fd, {"SO_RCVBUF", SOL_SOCKET, SO_RCVBUF, 0});
   peer("accept 0 1");
   ask("send 1 500000");

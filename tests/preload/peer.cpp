@@ -33,9 +33,9 @@ std::string start_listening(int slot, int backlog) {
 
 // A port on which nothing listens, for as long as nobody takes it.
 std::string closed_port(int type) {
-  const int fd = scenario::must("socket", socket(AF_INET, type, 0));
-  sockaddr_in address = scenario::mine();
-  scenario::must("bind", bind(fd, scenario::plain(address), sizeof address));
+  const int fd = scenario::must("socket", socket(scenario::family, type, 0));
+  scenario::Name address = scenario::mine();
+  scenario::must("bind", bind(fd, scenario::plain(address), scenario::size(address)));
   const int port = scenario::port_of(fd);
   close(fd);
   return std::to_string(port);
@@ -43,8 +43,8 @@ std::string closed_port(int type) {
 
 std::string connect_to(int slot, int port) {
   const int fd = scenario::tcp();
-  sockaddr_in address = scenario::theirs(port);
-  const int done = connect(fd, scenario::plain(address), sizeof address);
+  scenario::Name address = scenario::theirs(port);
+  const int done = connect(fd, scenario::plain(address), scenario::size(address));
   if (done == 0) {
     put(slot, fd);
   } else {
@@ -108,29 +108,29 @@ std::string reset(int slot) {
 
 std::string open_udp(int slot) {
   const int fd = scenario::udp();
-  sockaddr_in address = scenario::mine();
-  scenario::must("bind", bind(fd, scenario::plain(address), sizeof address));
+  scenario::Name address = scenario::mine();
+  scenario::must("bind", bind(fd, scenario::plain(address), scenario::size(address)));
   // A hang of the scenario must not be ours too.
   scenario::set_timeout(fd, SO_RCVTIMEO, scenario::kLimitMs);
   put(slot, fd);
   return std::to_string(scenario::port_of(fd));
 }
 
-std::string send_to(int slot, sockaddr_in address, size_t bytes) {
+std::string send_to(int slot, scenario::Name address, size_t bytes) {
   const std::string data = scenario::pattern(bytes);
   return result(sendto(slots[slot], data.data(), data.size(), MSG_NOSIGNAL,
-                       scenario::plain(address), sizeof address));
+                       scenario::plain(address), scenario::size(address)));
 }
 
 // One datagram; `source` gets its port.
 std::string receive_from(int slot, int& source) {
   std::string buffer(70000, '\0');
-  sockaddr_in from{};
-  socklen_t length = sizeof from;
+  scenario::Name from{};
+  socklen_t length = scenario::size(from);
   const ssize_t got =
       recvfrom(slots[slot], buffer.data(), buffer.size(), 0, scenario::plain(from), &length);
   if (got < 0) return errno_name(errno);
-  source = ntohs(from.sin_port);
+  source = scenario::port_in(from);
   char line[64];
   snprintf(line, sizeof line, "%zd #%08x", got,
            scenario::digest(buffer.data(), static_cast<size_t>(got)));
@@ -139,8 +139,8 @@ std::string receive_from(int slot, int& source) {
 
 std::string echo_datagram(int slot) {
   std::string buffer(70000, '\0');
-  sockaddr_in from{};
-  socklen_t length = sizeof from;
+  scenario::Name from{};
+  socklen_t length = scenario::size(from);
   const ssize_t got =
       recvfrom(slots[slot], buffer.data(), buffer.size(), 0, scenario::plain(from), &length);
   if (got < 0) return errno_name(errno);
@@ -210,10 +210,7 @@ std::string command(const char* line) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 4 || inet_aton(argv[2], &scenario::my_ip) == 0 ||
-      inet_aton(argv[3], &scenario::peer_ip) == 0) {
-    return 2;
-  }
+  if (argc != 4 || !scenario::read_hosts(argv[2], argv[3])) return 2;
   for (int& fd : slots) fd = -1;
   FILE* control = fdopen(atoi(argv[1]), "r");
   char line[512];

@@ -119,9 +119,9 @@ void child_makes_a_connection() {
   const pid_t child = must("fork", fork());
   if (child == 0) {
     const int own = tcp();
-    sockaddr_in address = theirs(port);
+    Name address = theirs(port);
     char byte = 0;
-    const bool fine = connect(own, plain(address), sizeof address) == 0 &&
+    const bool fine = connect(own, plain(address), size(address)) == 0 &&
                       send(own, "child", 5, 0) == 5 && recv(own, &byte, 1, 0) == 1 && byte == 'x' &&
                       recv(own, &byte, 1, 0) == 0;
     _exit(fine ? 0 : 1);
@@ -173,14 +173,14 @@ void child_accepts_on_inherited_listener() {
   in_child("child", [listener] {
     note("O_NONBLOCK: %d", (fcntl(listener, F_GETFL) & O_NONBLOCK) != 0);
     int fd = -1;
-    sockaddr_in from{};
-    socklen_t length = sizeof from;
+    Name from{};
+    socklen_t length = size(from);
     Worker worker([&] { fd = accept(listener, plain(from), &length); });
     worker.await_blocked();
     note("waits: %d", !worker.done());
-    sockaddr_in address = loopback(port_of(listener));
+    Name address = loopback(port_of(listener));
     const int client = tcp();
-    said("connect", connect(client, plain(address), sizeof address));
+    said("connect", connect(client, plain(address), size(address)));
     worker.join();
     said_name("accept", fd >= 0 ? 0 : -1, from, length);
     char buffer[16];
@@ -195,7 +195,7 @@ void child_accepts_on_inherited_listener() {
     set_nonblocking(listener, false);
     said_sockname(listener);
     said("listen", listen(listener, 3));
-    said("connect a listener", connect(listener, plain(address), sizeof address));
+    said("connect a listener", connect(listener, plain(address), size(address)));
     said("close", close(listener));
   });
   still_works(connection);
@@ -206,7 +206,7 @@ void child_accepts_on_inherited_listener() {
 // What the parent has closed is gone, although its child lives on.
 void port_is_free_beside_a_child() {
   const int fd = connected();
-  sockaddr_in address = mine(port_of(fd));
+  Name address = mine(port_of(fd));
   said("close", close(fd));
   peer_said("recv 1 100");
   int ends[2];
@@ -220,7 +220,7 @@ void port_is_free_beside_a_child() {
   }
   peer_said("reset 1");
   const int again = tcp();
-  const bool free = eventually([&] { return bind(again, plain(address), sizeof address) == 0; });
+  const bool free = eventually([&] { return bind(again, plain(address), size(address)) == 0; });
   note("the port is free: %d", free);
   close(again);
   close(ends[1]);
@@ -272,8 +272,8 @@ pid_t child_with_connection(int port, Body body) {
   const pid_t child = must("fork", fork());
   if (child == 0) {
     const int own = tcp();
-    sockaddr_in address = theirs(port);
-    must("connect", connect(own, plain(address), sizeof address));
+    Name address = theirs(port);
+    must("connect", connect(own, plain(address), size(address)));
     body(own);
     _exit(1);
   }
@@ -346,8 +346,8 @@ void exit_beside_a_thread() {
     must("pipe", pipe(ends));
     const pid_t child = child_with_connection(port, [=](int own) {
       const int other = tcp();
-      sockaddr_in address = theirs(port);
-      must("connect", connect(other, plain(address), sizeof address));
+      Name address = theirs(port);
+      must("connect", connect(other, plain(address), size(address)));
       eventually([=] { return unread(other) == 6; });
       std::thread([=] {
         char byte = 0;

@@ -8,9 +8,7 @@
 // The other end of a connection is a peer (peer.cpp) on the other host, asked over a Unix socket.
 #pragma once
 
-#include <arpa/inet.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/epoll.h>
@@ -35,6 +33,8 @@
 #include <thread>
 #include <utility>
 #include <vector>
+
+#include "names.h"
 
 namespace scenario {
 
@@ -138,77 +138,52 @@ inline std::string event_names(uint32_t events) {
   return names.empty() ? "0" : names;
 }
 
-// ---- the two hosts
-
-inline in_addr my_ip{};
-inline in_addr peer_ip{};
-
-inline sockaddr_in at(in_addr ip, int port) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr = ip;
-  address.sin_port = htons(static_cast<uint16_t>(port));
-  return address;
-}
-inline sockaddr_in mine(int port = 0) { return at(my_ip, port); }
-inline sockaddr_in theirs(int port) { return at(peer_ip, port); }
-inline sockaddr_in loopback(int port = 0) { return at({htonl(INADDR_LOOPBACK)}, port); }
-// The interface of the scenario's host has a second address (transcript_test.py).
-inline sockaddr_in second_of(in_addr ip, int port = 0) {
-  return at({htonl((ntohl(ip.s_addr) & ~0xffU) | 250U)}, port);
-}
-inline sockaddr_in anywhere(int port = 0) { return at({htonl(INADDR_ANY)}, port); }
-
-inline sockaddr* plain(sockaddr_in& address) { return reinterpret_cast<sockaddr*>(&address); }
+// ---- names
 
 // An address of the network that nobody has, and that no earlier program has tried.
-inline sockaddr_in nobody() {
+inline Name nobody() {
   static int used = 0;
   constexpr int kFirst = 20;
   constexpr int kCount = 200;
-  const auto last = static_cast<uint32_t>(kFirst + (getpid() + used++) % kCount);
-  return at({htonl((ntohl(peer_ip.s_addr) & ~0xffU) | last)}, 7);
+  const auto last = static_cast<uint8_t>(kFirst + (getpid() + used++) % kCount);
+  return at(neighbour_of(peer_ip, last), 7);
 }
 
-inline const char* ip_name(in_addr ip) {
-  if (ip.s_addr == my_ip.s_addr) return "mine";
-  if (ip.s_addr == peer_ip.s_addr) return "peer";
-  if (ip.s_addr == htonl(INADDR_LOOPBACK)) return "loopback";
-  return ip.s_addr == htonl(INADDR_ANY) ? "any" : "another";
-}
-
-inline void said_name(const char* call, long result, const sockaddr_in& name, socklen_t length) {
+inline void said_name(const char* call, long result, const Name& name, socklen_t length) {
   if (result < 0) {
     said(call, result);
     return;
   }
-  note("%s = %ld family %d %s:%s length %u", call, result, name.sin_family, ip_name(name.sin_addr),
-       name.sin_port == 0 ? "0" : "port", length);
+  note("%s = %ld family %d %s:%s length %u", call, result, name.any.sa_family, ip_name(ip_of(name)),
+       port_in(name) == 0 ? "0" : "port", length);
+  if (name.any.sa_family == AF_INET6 && length >= sizeof(sockaddr_in6)) {
+    note("scope %d, flow %u", name.v6.sin6_scope_id != 0, name.v6.sin6_flowinfo);
+  }
 }
 
 inline void said_sockname(int fd) {
-  sockaddr_in name{};
-  socklen_t length = sizeof name;
+  Name name{};
+  socklen_t length = size(name);
   const int result = getsockname(fd, plain(name), &length);
   said_name("getsockname", result, name, length);
 }
 inline void said_peername(int fd) {
-  sockaddr_in name{};
-  socklen_t length = sizeof name;
+  Name name{};
+  socklen_t length = size(name);
   const int result = getpeername(fd, plain(name), &length);
   said_name("getpeername", result, name, length);
 }
 inline int port_of(int fd) {
-  sockaddr_in name{};
-  socklen_t length = sizeof name;
+  Name name{};
+  socklen_t length = size(name);
   if (getsockname(fd, plain(name), &length) != 0) return 0;
-  return ntohs(name.sin_port);
+  return port_in(name);
 }
 inline int peer_port_of(int fd) {
-  sockaddr_in name{};
-  socklen_t length = sizeof name;
+  Name name{};
+  socklen_t length = size(name);
   if (getpeername(fd, plain(name), &length) != 0) return 0;
-  return ntohs(name.sin_port);
+  return port_in(name);
 }
 
 // ---- data: byte i of a stream is a function of i
@@ -283,12 +258,12 @@ inline void* bad_pointer() { return reinterpret_cast<void*>(bad_address); }
 
 // ---- sockets in a state
 
-inline int tcp(int flags = 0) { return must("socket", socket(AF_INET, SOCK_STREAM | flags, 0)); }
-inline int udp(int flags = 0) { return must("socket", socket(AF_INET, SOCK_DGRAM | flags, 0)); }
+inline int tcp(int flags = 0) { return must("socket", socket(family, SOCK_STREAM | flags, 0)); }
+inline int udp(int flags = 0) { return must("socket", socket(family, SOCK_DGRAM | flags, 0)); }
 
-inline int listening(sockaddr_in address = mine(), int backlog = 8, int flags = 0) {
+inline int listening(Name address = mine(), int backlog = 8, int flags = 0) {
   const int fd = tcp(flags);
-  must("bind", bind(fd, plain(address), sizeof address));
+  must("bind", bind(fd, plain(address), size(address)));
   must("listen", listen(fd, backlog));
   return fd;
 }
@@ -297,8 +272,8 @@ inline int listening(sockaddr_in address = mine(), int backlog = 8, int flags = 
 inline int connected(int slot = 1) {
   const int port = number(peer("listen 0"));
   const int fd = tcp();
-  sockaddr_in address = theirs(port);
-  must("connect", connect(fd, plain(address), sizeof address));
+  Name address = theirs(port);
+  must("connect", connect(fd, plain(address), size(address)));
   peer("accept 0 %d", slot);
   peer("close 0");
   return fd;
@@ -550,7 +525,7 @@ inline int main(int argc, char** argv, std::span<const Scenario> scenarios) {
     list(scenarios);
     return 0;
   }
-  if (argc != 4 || inet_aton(argv[2], &my_ip) == 0 || inet_aton(argv[3], &peer_ip) == 0) return 2;
+  if (argc != 4 || !read_hosts(argv[2], argv[3])) return 2;
   // Out of the way: the numbers that a scenario sees are the lowest free ones.
   constexpr int kHighFd = 200;
   control_fd = must("F_DUPFD", fcntl(atoi(argv[1]), F_DUPFD_CLOEXEC, kHighFd));

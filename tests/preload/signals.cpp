@@ -79,8 +79,8 @@ void every_wait(int fd, Before before) {
   said("accept", accept(listener, nullptr, nullptr));
   close(listener);
   const int datagram = udp();
-  sockaddr_in address = mine();
-  must("bind", bind(datagram, plain(address), sizeof address));
+  Name address = mine();
+  must("bind", bind(datagram, plain(address), size(address)));
   before();
   said("recv on UDP", recv(datagram, &byte, 1, 0));
   close(datagram);
@@ -389,8 +389,8 @@ void jumps_out_of_calls() {
     const int empty = epoll_create1(0);
     const int listener = listening();
     const int datagram = udp();
-    sockaddr_in address = mine();
-    must("bind", bind(datagram, plain(address), sizeof address));
+    Name address = mine();
+    must("bind", bind(datagram, plain(address), size(address)));
     pollfd set[] = {{fd, POLLIN, 0}, {datagram, POLLIN, 0}, {listener, POLLIN, 0}};
     for (int i = 0; i < 3; ++i) {
       jumped([&] { recv(fd, &byte, 1, 0); });

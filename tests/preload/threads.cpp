@@ -107,8 +107,8 @@ void many_threads_connect() {
   for (int i = 0; i < kThreads; ++i) {
     workers.push_back(std::make_unique<Worker>([&, port] {
       const int fd = tcp();
-      sockaddr_in address = theirs(port);
-      if (connect(fd, plain(address), sizeof address) == 0 && send(fd, "hello", 5, 0) == 5) ++fine;
+      Name address = theirs(port);
+      if (connect(fd, plain(address), size(address)) == 0 && send(fd, "hello", 5, 0) == 5) ++fine;
       char byte;
       if (recv(fd, &byte, 1, 0) == 1) ++fine;
       close(fd);
@@ -291,8 +291,8 @@ void interrupted_without_restart() {
     interrupted("accept", [&] { return accept(listener, nullptr, nullptr); });
     close(listener);
     const int datagram = udp();
-    sockaddr_in address = mine();
-    must("bind", bind(datagram, plain(address), sizeof address));
+    Name address = mine();
+    must("bind", bind(datagram, plain(address), size(address)));
     interrupted("recv on UDP", [&] { return recv(datagram, &byte, 1, 0); });
     close(datagram);
   });
@@ -556,8 +556,8 @@ void thread_in_another_network() {
     Worker worker([port] {
       said("unshare", unshare(CLONE_NEWNET));
       const int other = tcp();
-      sockaddr_in address = theirs(port);
-      said("connect", connect(other, plain(address), sizeof address));
+      Name address = theirs(port);
+      said("connect", connect(other, plain(address), size(address)));
       close(other);
     });
     worker.join();

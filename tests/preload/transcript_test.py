@@ -31,6 +31,14 @@ KERNEL_SLACK = 40
 KNOWN_DIFFERENCES = {}
 
 
+# What a program's and its peer's addresses are (names.h). Mapped: IPv4 through an AF_INET6 socket, which
+# on "::" has both; the peer is of IPv4.
+FAMILIES = {
+    "v4": lambda host: (host.address, host.peer.address),
+    "v6": lambda host: (host.address6, host.peer.address6),
+    "link_local": lambda host: (host.link_local, host.peer.link_local.replace(host.peer.iface, host.iface)),
+    "mapped": lambda host: ("::ffff:" + host.address, "::ffff:" + host.peer.address),
+}
 # So that a call that waits is met spinning, not asleep.
 OPTIONS = {"signals": ("--spin-us", "1000000")}
 
@@ -38,8 +46,8 @@ OPTIONS = {"signals": ("--spin-us", "1000000")}
 class Session:
     """One program and its peer, in their roles; started again when a scenario has ended it."""
 
-    def __init__(self, case, program, roles):
-        self.case, self.program, self.roles = case, program, roles
+    def __init__(self, case, program, roles, family):
+        self.case, self.program, self.roles, self.family = case, program, roles, family
         self.options = OPTIONS.get(program, ()) if roles.client else ()
         self.processes = []
 
@@ -49,7 +57,8 @@ class Session:
         with ours, theirs:
             for host, name, end, bypass in ((server, "peer", theirs, self.roles.server),
                                             (client, self.program, ours, self.roles.client)):
-                argv = [os.path.join(PROGRAMS, name), end.fileno(), host.address, host.peer.address]
+                family = "v4" if name == "peer" and self.family == "mapped" else self.family
+                argv = [os.path.join(PROGRAMS, name), end.fileno(), *FAMILIES[family](host)]
                 self.processes.append(host.popen(
                     argv, bypass=bypass, options=self.options if name == self.program else (),
                     name=name, pass_fds=[end.fileno()], stdin=subprocess.PIPE,
@@ -128,9 +137,10 @@ class TranscriptTest(LabCase):
         super().setUpClass()
         # So that every datagram to a closed port is answered (icmp(7)).
         cls.server_host.run(["sh", "-c", "echo 0 >/proc/sys/net/ipv4/icmp_ratelimit"])
-        # second_of() in scenario.h.
-        second = cls.client_host.address.rpartition(".")[0] + ".250"
-        cls.client_host.run(["ip", "address", "add", f"{second}/24", "dev", cls.client_host.iface])
+        # second_of() in names.h.
+        for second in (cls.client_host.address.rpartition(".")[0] + ".250/24",
+                       cls.client_host.address6.rpartition(":")[0] + ":fa/64"):
+            cls.client_host.run(["ip", "address", "add", second, "dev", cls.client_host.iface])
 
     def scenarios_of(self, program):
         done = subprocess.run([os.path.join(PROGRAMS, program), "list"], check=True,
@@ -139,21 +149,21 @@ class TranscriptTest(LabCase):
         wanted = os.environ.get("TRANSCRIPTS")
         return [(name, proof) for name, proof in pairs if wanted is None or name in wanted.split(",")]
 
-    def reference(self, program):
-        if program not in self.references:
-            session = Session(self, program, KERNEL)
+    def reference(self, program, family):
+        if (program, family) not in self.references:
+            session = Session(self, program, KERNEL, family)
             try:
-                self.references[program] = {name: session.run(name)
-                                            for name, _ in self.scenarios_of(program)}
+                self.references[program, family] = {name: session.run(name)
+                                                    for name, _ in self.scenarios_of(program)}
             finally:
                 session.stop()
-        return self.references[program]
+        return self.references[program, family]
 
-    def compare(self, program, roles):
+    def compare(self, program, roles, family):
         if not os.path.exists(os.path.join(PROGRAMS, program)):
             self.skipTest(f"{program} is not built: run `make`")
-        reference = self.reference(program)
-        session = Session(self, program, roles)
+        reference = self.reference(program, family)
+        session = Session(self, program, roles, family)
         self.addCleanup(session.stop)
         before = session.counters()
         for name, proof in self.scenarios_of(program):
@@ -185,10 +195,10 @@ class TranscriptTest(LabCase):
             self.assertGreater(counts["udp"], 0, counts)
 
 
-def add_tests(program):
-    @over_roles(tuple(ALL_ROLES))
+def add_tests(program, family="v4", roles=tuple(ALL_ROLES)):
+    @over_roles(roles)
     def test(self, roles):
-        self.compare(program, roles)
+        self.compare(program, roles, family)
     return test
 
 

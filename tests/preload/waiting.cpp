@@ -62,8 +62,8 @@ void poll_after_reset() {
 void poll_fresh_sockets() {
   const int fresh = tcp();
   said_poll(fresh);
-  sockaddr_in address = mine();
-  said("bind", bind(fresh, plain(address), sizeof address));
+  Name address = mine();
+  said("bind", bind(fresh, plain(address), size(address)));
   said_poll(fresh);
   said("listen", listen(fresh, 4));
   said_poll(fresh);
@@ -73,7 +73,7 @@ void poll_fresh_sockets() {
   said_poll(fresh);
   const int datagram = udp();
   said_poll(datagram);
-  said("bind", bind(datagram, plain(address), sizeof address));
+  said("bind", bind(datagram, plain(address), size(address)));
   said_poll(datagram);
   close(datagram);
 }
@@ -484,8 +484,8 @@ void epoll_edge() {
 void epoll_edge_connect() {
   const int fd = tcp(SOCK_NONBLOCK);
   const int epoll = epoll_create1(0);
-  sockaddr_in address = theirs(number(peer("listen 0")));
-  said("connect", connect(fd, plain(address), sizeof address));
+  Name address = theirs(number(peer("listen 0")));
+  said("connect", connect(fd, plain(address), size(address)));
   said("add", add(epoll, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET));
   said_events(epoll, fd, kLimitMs);
   said_events(epoll, fd);
@@ -507,8 +507,8 @@ void epoll_before_connect() {
   const int epoll = epoll_create1(0);
   said("add", add(epoll, fd, EPOLLIN | EPOLLOUT));
   said_events(epoll, fd);
-  sockaddr_in address = theirs(number(peer("listen 0")));
-  said("connect", connect(fd, plain(address), sizeof address));
+  Name address = theirs(number(peer("listen 0")));
+  said("connect", connect(fd, plain(address), size(address)));
   await(fd, POLLOUT);
   said_events(epoll, fd, kLimitMs);
   peer_said("accept 0 1");
@@ -525,8 +525,8 @@ void epoll_before_connect() {
 void epoll_refused() {
   const int fd = tcp(SOCK_NONBLOCK);
   const int epoll = epoll_create1(0);
-  sockaddr_in address = theirs(number(peer("closed_port 0")));
-  said("connect", connect(fd, plain(address), sizeof address));
+  Name address = theirs(number(peer("closed_port 0")));
+  said("connect", connect(fd, plain(address), size(address)));
   said("add", add(epoll, fd, EPOLLOUT));
   said_events(epoll, fd, kLimitMs);
   said_events(epoll, fd);
@@ -819,8 +819,8 @@ void epoll_listener() {
   worked("accept", accept(fd, nullptr, nullptr));
   said_events(epoll, fd);
   const int local = tcp();
-  sockaddr_in address = loopback(port_of(fd));
-  said("connect over loopback", connect(local, plain(address), sizeof address));
+  Name address = loopback(port_of(fd));
+  said("connect over loopback", connect(local, plain(address), size(address)));
   said_events(epoll, fd, kLimitMs);
   worked("accept", accept(fd, nullptr, nullptr));
   said_events(epoll, fd);

@@ -220,17 +220,25 @@ class Traffic:
 
 
 class Host:
-    """One namespace: an address on `iface`, loopback, and the programs in it."""
+    """One namespace: an address of each family on `iface`, loopback, and the programs in it."""
 
     iface = "up0"
 
     def __init__(self, lab, index, namespace, address):
         self.lab, self.index, self.namespace, self.address = lab, index, namespace, address
+        self.address6 = f"fd77::{address.split('.')[2]}:{index + 1}"
         self.broker = None
 
     @property
     def peer(self):
         return self.lab.host(1 - self.index)
+
+    @property
+    def link_local(self):
+        """With the interface as its scope."""
+        link = json.loads(sh("ip", "-n", self.namespace, "-j", "-6", "address", "show", "dev", self.iface,
+                             "scope", "link"))
+        return f"{link[0]['addr_info'][0]['local']}%{self.iface}"
 
     # Making commands
 
@@ -397,7 +405,10 @@ class Lab:
             sh("ip", "-n", host.namespace, "link", "set", "lo", "up")
         self.make_link(queues)
         for host in self.hosts:
+            # Addresses are used at once, not when it is sure that nobody else has them.
+            host.run(["sh", "-c", f"echo 0 >/proc/sys/net/ipv6/conf/{host.iface}/accept_dad"])
             sh("ip", "-n", host.namespace, "address", "add", f"{host.address}/24", "dev", host.iface)
+            sh("ip", "-n", host.namespace, "address", "add", f"{host.address6}/64", "dev", host.iface)
             sh("ip", "-n", host.namespace, "link", "set", host.iface, "up")
 
     def make_link(self, queues):
