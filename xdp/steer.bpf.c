@@ -58,24 +58,21 @@ static __always_inline __u64 port_entry(__u32 index) {
   return *(volatile __u64*)&entry->value; /* once: clients store it at any time */
 }
 
-static __always_inline int parse(struct cursor* cursor, struct up_flow_key* flow) {
-  int next = parse_ethernet(cursor);
-  if (next < 0) return next;
-  if (next != ETH_P_IP) return UP_PASS(pass_not_ipv4);
-  next = parse_ipv4(cursor, flow);
+static __always_inline int parse(int family, struct cursor* cursor, struct up_flow_key* flow) {
+  int next = family == UP_FAMILY_V4 ? parse_ipv4(cursor, flow) : parse_ipv6(cursor, flow);
   if (next < 0) return next;
   if (next == IPPROTO_TCP) return parse_ports(cursor, flow, 20);
   if (next == IPPROTO_UDP) return parse_ports(cursor, flow, 8);
   if (next == IPPROTO_ICMP || next == IPPROTO_ICMPV6) return UP_PASS(pass_protocol);
-  if (port_entry(UP_PROTOCOL_INDEX(UP_FAMILY_V4, next)) == 0) return UP_PASS(pass_protocol);
+  if (port_entry(UP_PROTOCOL_INDEX(family, next)) == 0) return UP_PASS(pass_protocol);
   return 0;
 }
 
-static __always_inline __u32 entry_index(const struct up_flow_key* flow) {
+static __always_inline __u32 entry_index(int family, const struct up_flow_key* flow) {
   __u16 port = bpf_ntohs(flow->local_port);
-  if (flow->protocol == IPPROTO_TCP) return UP_PORT_INDEX(UP_FAMILY_V4, UP_PORT_TCP, port);
-  if (flow->protocol == IPPROTO_UDP) return UP_PORT_INDEX(UP_FAMILY_V4, UP_PORT_UDP, port);
-  return UP_PROTOCOL_INDEX(UP_FAMILY_V4, flow->protocol);
+  if (flow->protocol == IPPROTO_TCP) return UP_PORT_INDEX(family, UP_PORT_TCP, port);
+  if (flow->protocol == IPPROTO_UDP) return UP_PORT_INDEX(family, UP_PORT_UDP, port);
+  return UP_PROTOCOL_INDEX(family, flow->protocol);
 }
 
 static __always_inline struct up_address* find_address(const __u8* ip) {
@@ -91,8 +88,8 @@ static __always_inline int is_own(const struct up_address* any, const __u8* ip) 
 }
 
 /* The slot that the flow belongs to, or -1. */
-static __always_inline int find_slot(struct up_flow_key* flow) {
-  __u64 value = port_entry(entry_index(flow));
+static __always_inline int find_slot(int family, struct up_flow_key* flow) {
+  __u64 value = port_entry(entry_index(family, flow));
   if (value == 0) return -1;
   if (value & UP_PORT_FLOWS_MASK) {
     __u32* slot = bpf_map_lookup_elem(&up_flows, flow);
@@ -103,18 +100,16 @@ static __always_inline int find_slot(struct up_flow_key* flow) {
     if (slot) return (int)*slot;
   }
   __u32 address = value >> UP_PORT_ADDRESS_SHIFT;
-  if (address != 0 && address != up_fold_address(UP_FAMILY_V4, flow->local_ip)) return -1;
+  if (address != 0 && address != up_fold_address(family, flow->local_ip)) return -1;
   return (int)(value & UP_PORT_SLOT_MASK) - 1;
 }
 
-SEC("xdp")
-int underpass_steer(struct xdp_md* ctx) {
-  struct cursor cursor = {(void*)(long)ctx->data, (void*)(long)ctx->data_end};
+/* Of a packet at the cursor; the frame has `bytes`. Once for each family, which is a constant in
+ * it. */
+static __always_inline int steer(struct xdp_md* ctx, int family, struct cursor* cursor,
+                                 __u64 bytes) {
   struct up_flow_key flow = {};
-  __u64 bytes = cursor.end - cursor.at;
-  count(UP_STEER_frames, 1);
-
-  int parsed = parse(&cursor, &flow);
+  int parsed = parse(family, cursor, &flow);
   if (parsed < 0) {
     count((__u32)(-1 - parsed), 1);
     return XDP_PASS;
@@ -127,12 +122,12 @@ int underpass_steer(struct xdp_md* ctx) {
   __u32 protocol = flow.protocol;
   struct up_address_key source; /* find_slot() writes over the flow's */
   __builtin_memcpy(source.ip, flow.remote_ip, sizeof(source.ip));
-  int slot = find_slot(&flow);
+  int slot = find_slot(family, &flow);
   if (slot < 0) {
     count(UP_STEER_pass_port, 1);
     return XDP_PASS;
   }
-  if (is_nobodys(&source.ip[12]) || is_own(to, source.ip)) {
+  if (is_nobodys(family, source.ip) || is_own(to, source.ip)) {
     count(UP_STEER_pass_martian, 1);
     return XDP_PASS;
   }
@@ -159,4 +154,16 @@ int underpass_steer(struct xdp_md* ctx) {
     count(UP_STEER_raw_bytes, bytes);
   }
   return XDP_REDIRECT;
+}
+
+SEC("xdp")
+int underpass_steer(struct xdp_md* ctx) {
+  struct cursor cursor = {(void*)(long)ctx->data, (void*)(long)ctx->data_end};
+  __u64 bytes = cursor.end - cursor.at;
+  count(UP_STEER_frames, 1);
+  int next = parse_ethernet(&cursor);
+  if (next == ETH_P_IP) return steer(ctx, UP_FAMILY_V4, &cursor, bytes);
+  if (next == ETH_P_IPV6) return steer(ctx, UP_FAMILY_V6, &cursor, bytes);
+  count(next < 0 ? (__u32)(-1 - next) : UP_STEER_pass_not_ip, 1);
+  return XDP_PASS;
 }

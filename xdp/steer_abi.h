@@ -75,8 +75,8 @@ struct up_address {
 /* Counters of verdicts, per CPU. X(name, help) */
 #define UP_STEER_COUNTERS(X)                                           \
   X(frames, "frames seen")                                             \
-  X(pass_not_ipv4, "passed: not IPv4")                                 \
-  X(pass_options, "passed: IP options")                                \
+  X(pass_not_ip, "passed: neither IPv4 nor IPv6")                      \
+  X(pass_options, "passed: IP options or extension headers")           \
   X(pass_fragment, "passed: a fragment")                               \
   X(pass_protocol, "passed: of a protocol that is the kernel's")       \
   X(pass_short, "passed: too short for its headers")                   \

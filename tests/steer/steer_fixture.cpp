@@ -11,6 +11,8 @@
 #include <vector>
 
 #include "base/limits.h"
+#include "tests/steer/steer_case.h"
+#include "xdp/port_table.h"
 
 namespace underpass::test {
 
@@ -34,21 +36,17 @@ SteerFixture::SteerFixture() : program_(steer_bpf__open(), steer_bpf__destroy) {
 }
 
 void SteerFixture::add_address(const char* text, bool here) {
-  in_addr v4{};
-  cr_assert_eq(::inet_pton(AF_INET, text, &v4), 1);
-  addresses_.push_back({IpAddress::from_v4(v4.s_addr), here});
+  addresses_.push_back({address_of(text), here});
   const int map = bpf_map__fd(program_->maps.up_addresses);
   cr_assert(set_own_addresses(map, addresses_).ok());
 }
 
-void SteerFixture::claim(uint8_t protocol, uint16_t port, uint32_t slot) {
-  set_entry(protocol, port, slot + 1);
+void SteerFixture::claim(uint8_t protocol, uint16_t port, uint32_t slot, int family) {
+  set_entry(protocol, port, slot + 1, family);
 }
 
-void SteerFixture::set_entry(uint8_t protocol, uint16_t port, uint64_t value) {
-  const uint32_t index = protocol == IPPROTO_TCP   ? UP_PORT_INDEX(UP_FAMILY_V4, UP_PORT_TCP, port)
-                         : protocol == IPPROTO_UDP ? UP_PORT_INDEX(UP_FAMILY_V4, UP_PORT_UDP, port)
-                                                   : UP_PROTOCOL_INDEX(UP_FAMILY_V4, protocol);
+void SteerFixture::set_entry(uint8_t protocol, uint16_t port, uint64_t value, int family) {
+  const uint32_t index = port_index_of(protocol, {IpAddress::any(family), port, 0});
   const up_port_entry entry{value};
   cr_assert_eq(bpf_map_update_elem(bpf_map__fd(program_->maps.up_ports), &index, &entry, BPF_ANY),
                0);

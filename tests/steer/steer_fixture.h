@@ -26,10 +26,10 @@ class SteerFixture {
   SteerFixture();
 
   void add_address(const char* text, bool here = true);
-  void claim(uint8_t protocol, uint16_t port, uint32_t slot);
+  void claim(uint8_t protocol, uint16_t port, uint32_t slot, int family = AF_INET);
   // Rings for the slot's rx queue 0, which is the one that test runs come from.
   void give_socket(uint32_t slot);
-  void set_entry(uint8_t protocol, uint16_t port, uint64_t value);
+  void set_entry(uint8_t protocol, uint16_t port, uint64_t value, int family = AF_INET);
   void add_flow(const up_flow_key& key, uint32_t slot);
 
   // Runs the program once over the frame; returns its verdict.

@@ -1,18 +1,12 @@
 // steer_test.cpp - frames as data, run through the steering program (BPF_PROG_TEST_RUN)
-#include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
 #include <linux/bpf.h>
-#include <linux/if_ether.h>
-#include <netinet/ip.h>
-#include <netinet/tcp.h>
-#include <netinet/udp.h>
 
-#include <cstring>
-#include <string>
 #include <vector>
 
 #include "base/limits.h"
+#include "tests/steer/steer_case.h"
 #include "tests/steer/steer_fixture.h"
 
 using namespace underpass;
@@ -21,11 +15,8 @@ using namespace underpass::test;
 namespace {
 
 // The tables that every frame below meets.
-constexpr const char* kOurs = "10.0.0.1";
 constexpr const char* kOurSecond = "10.0.0.2";
 constexpr const char* kOursElsewhere = "10.1.0.1";
-constexpr const char* kPeer = "10.0.0.9";
-constexpr uint16_t kClaimed = 7000;     // slot 1
 constexpr uint16_t kDead = 7001;        // slot 2, which has no rings
 constexpr uint16_t kFlowOnly = 7002;    // one flow of slot 3
 constexpr uint16_t kFlowBeside = 7003;  // slot 1, but one flow is slot 3's
@@ -36,26 +27,6 @@ constexpr uint16_t kShared = 7007;      // slot 1 on kOurs, slot 2 on kOurSecond
 constexpr uint16_t kFlowPeer = 40000;
 constexpr uint8_t kRaw = 253;        // slot 1
 constexpr uint8_t kRawOfDead = 254;  // slot 2
-
-struct FrameSpec {
-  uint16_t ether_type = ETH_P_IP;
-  const char* to = kOurs;
-  const char* from = kPeer;
-  uint8_t protocol = IPPROTO_TCP;
-  uint16_t from_port = 50000;
-  uint16_t to_port = kClaimed;
-  uint16_t fragment = 0x4000;  // the field: flags and offset; DF
-  uint8_t header_words = 5;
-  uint8_t version = 4;
-  uint32_t bytes = 0;  // of the frame; 0: what its headers need
-};
-
-struct Case {
-  const char* name;
-  FrameSpec frame;
-  int verdict;
-  up_steer_counter counter;
-};
 
 const Case kCases[] = {
     {"TCP to a claimed port", {}, XDP_REDIRECT, UP_STEER_tcp_frames},
@@ -152,10 +123,9 @@ const Case kCases[] = {
      {.protocol = kRawOfDead},
      XDP_PASS,
      UP_STEER_pass_no_socket},
-    {"ARP", {.ether_type = ETH_P_ARP}, XDP_PASS, UP_STEER_pass_not_ipv4},
-    {"IPv6", {.ether_type = ETH_P_IPV6}, XDP_PASS, UP_STEER_pass_not_ipv4},
-    {"VLAN", {.ether_type = ETH_P_8021Q}, XDP_PASS, UP_STEER_pass_not_ipv4},
-    {"IPv4's type but version 6", {.version = 6}, XDP_PASS, UP_STEER_pass_not_ipv4},
+    {"ARP", {.ether_type = ETH_P_ARP}, XDP_PASS, UP_STEER_pass_not_ip},
+    {"VLAN", {.ether_type = ETH_P_8021Q}, XDP_PASS, UP_STEER_pass_not_ip},
+    {"IPv4's type but version 6", {.version = 6}, XDP_PASS, UP_STEER_pass_not_ip},
     {"Ethernet header alone", {.bytes = 14}, XDP_PASS, UP_STEER_pass_short},
     {"IP header cut", {.bytes = 33}, XDP_PASS, UP_STEER_pass_short},
     {"TCP header cut", {.bytes = 53}, XDP_PASS, UP_STEER_pass_short},
@@ -205,45 +175,6 @@ const Case kCases[] = {
      UP_STEER_pass_no_socket},
 };
 
-uint32_t v4(const char* text) {
-  in_addr address{};
-  ::inet_pton(AF_INET, text, &address);
-  return address.s_addr;
-}
-
-std::vector<uint8_t> frame_of(const FrameSpec& spec) {
-  std::vector<uint8_t> frame(2048);
-  ethhdr ethernet{};
-  ethernet.h_proto = htons(spec.ether_type);
-  iphdr ip{};
-  ip.version = spec.version & 0xf;
-  ip.ihl = spec.header_words & 0xf;
-  ip.protocol = spec.protocol;
-  ip.frag_off = htons(spec.fragment);
-  ip.saddr = v4(spec.from);
-  ip.daddr = v4(spec.to);
-  const uint16_t ports[] = {htons(spec.from_port), htons(spec.to_port)};
-  std::memcpy(frame.data(), &ethernet, sizeof ethernet);
-  std::memcpy(frame.data() + sizeof ethernet, &ip, sizeof ip);
-  std::memcpy(frame.data() + sizeof ethernet + sizeof ip, ports, sizeof ports);
-  constexpr size_t kTcpFrameBytes = sizeof(ethhdr) + sizeof(iphdr) + sizeof(tcphdr);
-  frame.resize(spec.bytes != 0 ? spec.bytes : kTcpFrameBytes);
-  return frame;
-}
-
-up_flow_key flow_key(const char* local, uint16_t local_port, const char* remote,
-                     uint16_t remote_port) {
-  up_flow_key key{};
-  std::memcpy(key.local_ip, IpAddress::from_v4(v4(local)).bytes.data(), sizeof key.local_ip);
-  key.local_port = htons(local_port);
-  if (remote != nullptr) {
-    std::memcpy(key.remote_ip, IpAddress::from_v4(v4(remote)).bytes.data(), sizeof key.remote_ip);
-    key.remote_port = htons(remote_port);
-  }
-  key.protocol = IPPROTO_TCP;
-  return key;
-}
-
 void fill_tables(SteerFixture& steer) {
   steer.add_address(kOurs);
   steer.add_address(kOurSecond);
@@ -261,30 +192,13 @@ void fill_tables(SteerFixture& steer) {
   steer.add_flow(flow_key(kOurs, kFlowBeside, kPeer, kFlowPeer), 3);
   steer.set_entry(IPPROTO_TCP, kOneAddress, UP_PORT_FLOWS_ONE);
   steer.add_flow(flow_key(kOurSecond, kOneAddress, nullptr, 0), 3);
-  const uint64_t at_first = uint64_t{v4(kOurs)} << UP_PORT_ADDRESS_SHIFT;
+  const uint64_t at_first = uint64_t{address_of(kOurs).v4()} << UP_PORT_ADDRESS_SHIFT;
   steer.set_entry(IPPROTO_TCP, kAtFirst, at_first | 2);
   steer.set_entry(IPPROTO_TCP, kShared, at_first | UP_PORT_FLOWS_ONE | 2);
   steer.add_flow(flow_key(kOurSecond, kShared, nullptr, 0), 2);
   steer.set_entry(IPPROTO_TCP, kFlowOfDead, UP_PORT_FLOWS_ONE);
   steer.add_flow(flow_key(kOurs, kFlowOfDead, kPeer, kFlowPeer), 2);
 }
-
-// The counters that a frame with this outcome must leave, and no other.
-SteerCounters expected_counters(const Case& one, size_t bytes) {
-  SteerCounters expected{};
-  expected[UP_STEER_frames] = 1;
-  expected[one.counter] = 1;
-  if (one.counter == UP_STEER_tcp_frames) expected[UP_STEER_tcp_bytes] = bytes;
-  if (one.counter == UP_STEER_raw_frames) expected[UP_STEER_raw_bytes] = bytes;
-  if (one.counter == UP_STEER_udp_frames) expected[UP_STEER_udp_bytes] = bytes;
-  return expected;
-}
-
-const char* const kCounterNames[] = {
-#define X(name, help) #name,
-    UP_STEER_COUNTERS(X)
-#undef X
-};
 
 }  // namespace
 
@@ -296,18 +210,9 @@ ParameterizedTestParameters(steer, every_frame_gets_its_verdict_and_its_counter)
 
 ParameterizedTest(size_t* index, steer, every_frame_gets_its_verdict_and_its_counter) {
   skip_without_bpf();
-  const Case& one = kCases[*index];
   SteerFixture steer;
   fill_tables(steer);
-  const std::vector<uint8_t> frame = frame_of(one.frame);
-  const int verdict = steer.run(frame.data(), frame.size());
-  cr_expect_eq(verdict, one.verdict, "%s: verdict %d", one.name, verdict);
-  const SteerCounters counters = steer.counters();
-  const SteerCounters expected = expected_counters(one, frame.size());
-  for (size_t i = 0; i < counters.size(); ++i) {
-    cr_expect_eq(counters[i], expected[i], "%s: %s is %lu", one.name, kCounterNames[i],
-                 counters[i]);
-  }
+  expect_case(steer, kCases[*index]);
 }
 
 Test(steer, nothing_is_taken_when_no_port_is_claimed) {
