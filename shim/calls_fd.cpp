@@ -1,6 +1,5 @@
 // calls_fd.cpp - close(2), dup and their kin: which number names which file
 #include <linux/close_range.h>
-#include <stdarg.h>
 #include <sys/resource.h>
 
 #include <climits>
@@ -62,55 +61,10 @@ int around_private(unsigned first, unsigned last, Close close) {
   return 0;
 }
 
-// What changes the meaning of a number. syscall(2) is no cancellation point.
-long descriptor_call(long number, const long (&arguments)[6]) {
-  const NoCancellation guard;
-  const auto first = static_cast<int>(arguments[0]);
-  const auto second = static_cast<int>(arguments[1]);
-  const auto third = static_cast<int>(arguments[2]);
-  switch (number) {
-    case SYS_close:
-      return ::close(first);
-    case SYS_dup:
-      return ::dup(first);
-    case SYS_dup2:
-      return ::dup2(first, second);
-    case SYS_dup3:
-      return ::dup3(first, second, third);
-    default:
-      return ::close_range(static_cast<unsigned>(first), static_cast<unsigned>(second), third);
-  }
-}
-
 }  // namespace
 }  // namespace underpass
 
 using namespace underpass;
-
-// A number that is closed behind our back is given to another file, and our table would not know.
-// What else a program asks of the kernel directly, the kernel socket answers.
-UP_EXPORT long syscall(long number, ...) noexcept {
-  va_list rest;
-  va_start(rest, number);
-  long arguments[6];
-  for (long& one : arguments) one = va_arg(rest, long);
-  va_end(rest);
-  switch (number) {
-    case SYS_close:
-    case SYS_dup:
-    case SYS_dup2:
-    case SYS_dup3:
-    case SYS_close_range:
-      return descriptor_call(number, arguments);
-    default:
-      break;
-  }
-  const long result = sys::call(number, arguments[0], arguments[1], arguments[2], arguments[3],
-                                arguments[4], arguments[5]);
-  constexpr long kLastError = -4095;
-  if (result < 0 && result >= kLastError) return fail(static_cast<int>(-result));
-  return result;
-}
 
 UP_EXPORT int close(int fd) {
   if (is_private_fd(fd)) return fail(EBADF);

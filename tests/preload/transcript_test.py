@@ -238,6 +238,10 @@ class SignalsTest(TranscriptTest):
     test_signals = add_tests("signals")
 
 
+class NumbersTest(TranscriptTest):
+    test_numbers = add_tests("numbers")
+
+
 class ProcessesTest(TranscriptTest):
     test_processes = add_tests("processes")
 

@@ -1,0 +1,273 @@
+// calls_syscall.cpp - syscall(2): calls by number are served as those by name
+//
+// libuv sends datagrams so, and other libraries wait so. A descriptor that is closed so is given to
+// another file, and our table would not know.
+#include <poll.h>
+#include <stdarg.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/sendfile.h>
+#include <sys/uio.h>
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "base/user_pointer.h"
+#include "shim/fd_table.h"
+#include "shim/poller.h"
+#include "shim/real.h"
+#include "stack/clock.h"
+#include "stack/no_cancellation.h"
+
+namespace underpass {
+namespace {
+
+// Arguments as they stand in the registers.
+using Registers = long[6];
+
+template <class T>
+T from_register(long value) {
+  if constexpr (std::is_pointer_v<T>) {
+    return reinterpret_cast<T>(value);
+  } else {
+    return static_cast<T>(value);
+  }
+}
+
+template <class R, class... A>
+long call(R (*function)(A...), const Registers& from) {
+  return [&]<size_t... I>(std::index_sequence<I...>) {
+    return static_cast<long>(function(from_register<A>(from[I])...));
+  }
+  (std::index_sequence_for<A...>());
+}
+
+long pass_to_kernel(long number, const Registers& from) {
+  const long result = sys::call(number, from[0], from[1], from[2], from[3], from[4], from[5]);
+  constexpr long kLastError = -4095;
+  if (result >= 0 || result < kLastError) return result;
+  errno = static_cast<int>(-result);
+  return -1;
+}
+
+// The kernel's set of signals, which is shorter than libc's. False: it is none, the kernel says so.
+constexpr size_t kKernelSetBytes = 8;
+bool read_signals(const void* set, long bytes, sigset_t& out) {
+  if (set == nullptr) return true;
+  if (bytes != kKernelSetBytes || !is_user_memory(set, kKernelSetBytes)) return false;
+  sigemptyset(&out);
+  std::memcpy(&out, set, kKernelSetBytes);
+  return true;
+}
+
+// The kernel writes back how much of the limit was left (poll(2), select(2)); libc's functions do
+// not.
+template <class Wait>
+long with_time_left(timespec* limit, Wait wait) {
+  if (limit == nullptr || !is_user_object(limit)) return wait();
+  const timespec given = *limit;
+  const uint64_t start = monotonic_ns();
+  const long result = wait();
+  if (given.tv_sec < 0 || given.tv_nsec < 0) return result;
+  const uint64_t whole =
+      static_cast<uint64_t>(given.tv_sec) * kNsPerS + static_cast<uint64_t>(given.tv_nsec);
+  const uint64_t left = whole - std::min(whole, monotonic_ns() - start);
+  *limit = {static_cast<time_t>(left / kNsPerS), static_cast<long>(left % kNsPerS)};
+  return result;
+}
+
+long ppoll_call(const Registers& from) {
+  sigset_t signals;
+  const auto* set = from_register<const void*>(from[3]);
+  if (!read_signals(set, from[4], signals)) return pass_to_kernel(SYS_ppoll, from);
+  auto* const limit = from_register<timespec*>(from[2]);
+  return with_time_left(limit, [&] {
+    return ::ppoll(from_register<pollfd*>(from[0]), static_cast<nfds_t>(from[1]), limit,
+                   set == nullptr ? nullptr : &signals);
+  });
+}
+
+template <class Wait>
+long epoll_call(long number, const Registers& from, Wait wait) {
+  sigset_t signals;
+  const auto* set = from_register<const void*>(from[4]);
+  if (!read_signals(set, from[5], signals)) return pass_to_kernel(number, from);
+  return wait(static_cast<int>(from[0]), from_register<epoll_event*>(from[1]),
+              static_cast<int>(from[2]), set == nullptr ? nullptr : &signals);
+}
+
+// The offset stands in two registers, of which the second is for 32 bits only.
+template <class Move>
+long positioned_call(Move move, const Registers& from) {
+  return move(static_cast<int>(from[0]), from_register<const iovec*>(from[1]),
+              static_cast<int>(from[2]), static_cast<off64_t>(from[3]), static_cast<int>(from[5]));
+}
+
+long wait_call(long number, const Registers& from) {
+  switch (number) {
+    case SYS_poll:
+      return call(::poll, from);
+    case SYS_ppoll:
+      return ppoll_call(from);
+    case SYS_epoll_create:
+      return call(::epoll_create, from);
+    case SYS_epoll_create1:
+      return call(::epoll_create1, from);
+    case SYS_epoll_ctl:
+      return call(::epoll_ctl, from);
+    case SYS_epoll_wait:
+      return call(::epoll_wait, from);
+    case SYS_epoll_pwait:
+      return epoll_call(
+          number, from, [&](int epoll, epoll_event* events, int count, sigset_t* set) {
+            return ::epoll_pwait(epoll, events, count, static_cast<int>(from[3]), set);
+          });
+    case SYS_epoll_pwait2:
+      return epoll_call(number, from,
+                        [&](int epoll, epoll_event* events, int count, sigset_t* set) {
+                          return ::epoll_pwait2(epoll, events, count,
+                                                from_register<const timespec*>(from[3]), set);
+                        });
+    default:
+      return pass_to_kernel(number, from);
+  }
+}
+
+long transfer_call(long number, const Registers& from) {
+  switch (number) {
+    case SYS_read:
+      return call(::read, from);
+    case SYS_write:
+      return call(::write, from);
+    case SYS_readv:
+      return call(::readv, from);
+    case SYS_writev:
+      return call(::writev, from);
+    case SYS_preadv2:
+      return positioned_call(::preadv64v2, from);
+    case SYS_pwritev2:
+      return positioned_call(::pwritev64v2, from);
+    case SYS_sendto:
+      return call(::sendto, from);
+    case SYS_sendmsg:
+      return call(::sendmsg, from);
+    case SYS_sendmmsg:
+      return call(::sendmmsg, from);
+    case SYS_recvfrom:
+      return call(::recvfrom, from);
+    case SYS_recvmsg:
+      return call(::recvmsg, from);
+    case SYS_recvmmsg:
+      return call(::recvmmsg, from);
+    case SYS_sendfile:
+      return call(::sendfile64, from);
+    case SYS_splice:
+      return call(::splice, from);
+    default:
+      return wait_call(number, from);
+  }
+}
+
+long socket_call(long number, const Registers& from) {
+  switch (number) {
+    case SYS_socket:
+      return call(::socket, from);
+    case SYS_bind:
+      return call(::bind, from);
+    case SYS_listen:
+      return call(::listen, from);
+    case SYS_accept:
+      return call(::accept, from);
+    case SYS_accept4:
+      return call(::accept4, from);
+    case SYS_connect:
+      return call(::connect, from);
+    case SYS_shutdown:
+      return call(::shutdown, from);
+    case SYS_getsockname:
+      return call(::getsockname, from);
+    case SYS_getpeername:
+      return call(::getpeername, from);
+    case SYS_getsockopt:
+      return call(::getsockopt, from);
+    case SYS_setsockopt:
+      return call(::setsockopt, from);
+    case SYS_ioctl:
+      return ::ioctl(static_cast<int>(from[0]), static_cast<unsigned long>(from[1]), from[2]);
+    default:
+      return transfer_call(number, from);
+  }
+}
+
+long descriptor_call(long number, const Registers& from) {
+  switch (number) {
+    case SYS_close:
+      return call(::close, from);
+    case SYS_dup:
+      return call(::dup, from);
+    case SYS_dup2:
+      return call(::dup2, from);
+    case SYS_dup3:
+      return call(::dup3, from);
+    case SYS_close_range:
+      return call(::close_range, from);
+    case SYS_fcntl:
+      return ::fcntl64(static_cast<int>(from[0]), static_cast<int>(from[1]), from[2]);
+    case SYS_exit_group:
+      ::_exit(static_cast<int>(from[0]));
+    default:
+      return socket_call(number, from);
+  }
+}
+
+// Whether the call has to do with a descriptor of ours. Any other is the kernel's without a detour:
+// it may block, and handlers run at once.
+bool concerns_us(long number, const Registers& from) {
+  const auto is_ours = [&](size_t argument) {
+    return FdTable::maybe_ours(static_cast<int>(from[argument]));
+  };
+  switch (number) {
+    case SYS_socket:
+    case SYS_epoll_create:
+    case SYS_epoll_create1:
+    case SYS_close:
+    case SYS_close_range:
+    case SYS_dup2:
+    case SYS_dup3:
+    case SYS_exit_group:
+      return true;
+    case SYS_poll:
+    case SYS_ppoll: {
+      const auto* const fds = from_register<const pollfd*>(from[0]);
+      const auto count = static_cast<nfds_t>(from[1]);
+      constexpr nfds_t kMost = FdTable::kMaxFds;
+      return count <= kMost && is_user_memory(fds, count * sizeof *fds) && any_ours({fds, count});
+    }
+    case SYS_sendfile:
+      return is_ours(0) || is_ours(1);
+    case SYS_splice:
+      return is_ours(0) || is_ours(2);
+    default:
+      return is_ours(0);
+  }
+}
+
+}  // namespace
+}  // namespace underpass
+
+using namespace underpass;
+
+// No cancellation point (syscall(2)).
+UP_EXPORT long syscall(long number, ...) noexcept {
+  va_list rest;
+  va_start(rest, number);
+  Registers from;
+  for (long& one : from) one = va_arg(rest, long);
+  va_end(rest);
+  if (!concerns_us(number, from)) return pass_to_kernel(number, from);
+  const NoCancellation guard;
+  return descriptor_call(number, from);
+}

@@ -1,0 +1,192 @@
+// numbers.cpp - calls by their numbers, through syscall(2), as libuv and others make them
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "scenario.h"
+
+using namespace scenario;
+
+namespace {
+
+iovec piece(const void* data, size_t bytes) { return {const_cast<void*>(data), bytes}; }
+
+void connect_by_number() {
+  sockaddr_in address = theirs(number(peer("listen 1 8")));
+  const auto fd = static_cast<int>(syscall(SYS_socket, AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  worked("socket", fd);
+  said("connect", syscall(SYS_connect, fd, &address, sizeof address));
+  sockaddr_in name{};
+  socklen_t length = sizeof name;
+  const long named = syscall(SYS_getpeername, fd, &name, &length);
+  note("peer port %d", ntohs(name.sin_port) == ntohs(address.sin_port));
+  said_name("getpeername", named, name, length);
+  int on = 1;
+  said("setsockopt", syscall(SYS_setsockopt, fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on));
+  on = 0;
+  length = sizeof on;
+  said("getsockopt", syscall(SYS_getsockopt, fd, IPPROTO_TCP, TCP_NODELAY, &on, &length));
+  note("value %d", on);
+  peer_said("accept 1 2");
+  said("sendto", syscall(SYS_sendto, fd, "hello", 5, 0, nullptr, 0));
+  peer_said("recv 2 5");
+  said("shutdown", syscall(SYS_shutdown, fd, SHUT_WR));
+  peer_said("recv 2 1");
+  said("sendto", syscall(SYS_sendto, fd, "hello", 5, MSG_NOSIGNAL, nullptr, 0));
+  said("close", syscall(SYS_close, fd));
+}
+
+void accept_by_number() {
+  const int listener = static_cast<int>(syscall(SYS_socket, AF_INET, SOCK_STREAM, 0));
+  sockaddr_in address = mine();
+  said("bind", syscall(SYS_bind, listener, &address, sizeof address));
+  said("listen", syscall(SYS_listen, listener, 4));
+  ask("connect 1 %d", port_of(listener));
+  answer_said("connect");
+  sockaddr_in name{};
+  socklen_t length = sizeof name;
+  const auto fd = static_cast<int>(
+      syscall(SYS_accept4, listener, &name, &length, SOCK_NONBLOCK | SOCK_CLOEXEC));
+  said_name("accept4", fd < 0 ? fd : 0, name, length);
+  char data[8] = {};
+  said("read", syscall(SYS_read, fd, data, sizeof data));
+  note("flags %lx", syscall(SYS_fcntl, fd, F_GETFL) & O_NONBLOCK);
+  peer_said("text 1 abc");
+  await_unread(fd, 3);
+  int unread_bytes = 0;
+  said("ioctl", syscall(SYS_ioctl, fd, FIONREAD, &unread_bytes));
+  note("unread %d", unread_bytes);
+  said_data("recvfrom", syscall(SYS_recvfrom, fd, data, sizeof data, 0, nullptr, nullptr), data);
+  close(fd);
+  close(listener);
+}
+
+void transfers_by_number() {
+  both_ways([](int fd) {
+    iovec pieces[2] = {piece("ab", 2), piece("cde", 3)};
+    said("write", syscall(SYS_write, fd, "hello", 5));
+    peer_said("recv 1 5");
+    said("writev", syscall(SYS_writev, fd, pieces, 2));
+    peer_said("recv 1 5");
+    said("pwritev2", syscall(SYS_pwritev2, fd, pieces, 2, -1L, -1L, 0));
+    peer_said("recv 1 5");
+    said("pwritev2 offset", syscall(SYS_pwritev2, fd, pieces, 2, 0L, 0L, 0));
+    msghdr header{};
+    header.msg_iov = pieces;
+    header.msg_iovlen = 2;
+    said("sendmsg", syscall(SYS_sendmsg, fd, &header, 0));
+    peer_said("recv 1 5");
+    mmsghdr several[2] = {};
+    several[0].msg_hdr = header;
+    several[1].msg_hdr = header;
+    said("sendmmsg", syscall(SYS_sendmmsg, fd, several, 2, 0));
+    note("lengths %u %u", several[0].msg_len, several[1].msg_len);
+    peer_said("recv 1 10");
+    const int file = memfd_create("file", 0);
+    must("write", static_cast<int>(write(file, "0123456789", 10)));
+    off_t offset = 2;
+    said("sendfile", syscall(SYS_sendfile, fd, file, &offset, 5));
+    note("offset %ld", offset);
+    peer_said("recv 1 5");
+    close(file);
+    char data[8] = {};
+    peer_said("text 1 abcdef");
+    await_unread(fd, 6);
+    said_data("read", syscall(SYS_read, fd, data, 2), data);
+    iovec into = {data, 2};
+    said_data("readv", syscall(SYS_readv, fd, &into, 1), data);
+    msghdr received{};
+    received.msg_iov = &into;
+    received.msg_iovlen = 1;
+    said_data("recvmsg", syscall(SYS_recvmsg, fd, &received, MSG_DONTWAIT), data);
+    said("recvmsg", syscall(SYS_recvmsg, fd, &received, MSG_DONTWAIT));
+  });
+}
+
+void datagrams_by_number() {
+  const int port = number(peer("udp 1"));
+  const int fd = udp();
+  sockaddr_in address = theirs(port);
+  must("connect", connect(fd, plain(address), sizeof address));
+  iovec pieces[2] = {piece("one", 3), piece("second", 6)};
+  mmsghdr several[2] = {};
+  for (int i = 0; i < 2; ++i) {
+    several[i].msg_hdr.msg_iov = &pieces[i];
+    several[i].msg_hdr.msg_iovlen = 1;
+  }
+  said("sendmmsg", syscall(SYS_sendmmsg, fd, several, 2, 0));
+  note("lengths %u %u", several[0].msg_len, several[1].msg_len);
+  peer_said("echo 1");
+  peer_said("echo 1");
+  await(fd, POLLIN);
+  char first[8] = {};
+  char second[8] = {};
+  iovec into[2] = {{first, sizeof first}, {second, sizeof second}};
+  for (int i = 0; i < 2; ++i) several[i].msg_hdr.msg_iov = &into[i];
+  said("recvmmsg", syscall(SYS_recvmmsg, fd, several, 2, 0, nullptr));
+  note("'%s' '%s'", first, second);
+  said("recvmmsg", syscall(SYS_recvmmsg, fd, several, 2, MSG_DONTWAIT, nullptr));
+  close(fd);
+}
+
+void waits_by_number() {
+  both_ways([](int fd) {
+    int ends[2];
+    must("pipe", pipe(ends));
+    pollfd fds[2] = {{fd, POLLIN, 0}, {ends[0], POLLIN, 0}};
+    timespec limit = {0, 1'000'000};
+    said("ppoll", syscall(SYS_ppoll, fds, 2, &limit, nullptr, 8));
+    note("left %ld.%09ld", limit.tv_sec, limit.tv_nsec);
+    peer_said("text 1 abc");
+    limit = {60, 0};
+    said("ppoll", syscall(SYS_ppoll, fds, 2, &limit, nullptr, 8));
+    note("left over: %d", limit.tv_sec > 30 && limit.tv_sec < 60);
+    said("poll", syscall(SYS_poll, fds, 2, -1));
+    note("%s", event_names(static_cast<uint32_t>(fds[0].revents)).c_str());
+    sigset_t none;
+    sigemptyset(&none);
+    said("ppoll, a set of libc's size", syscall(SYS_ppoll, fds, 2, &limit, &none, sizeof none));
+    const auto set = static_cast<int>(syscall(SYS_epoll_create1, EPOLL_CLOEXEC));
+    epoll_event event{};
+    event.events = EPOLLIN;
+    said("epoll_ctl", syscall(SYS_epoll_ctl, set, EPOLL_CTL_ADD, fd, &event));
+    said("epoll_wait", syscall(SYS_epoll_wait, set, &event, 1, -1));
+    said("epoll_pwait", syscall(SYS_epoll_pwait, set, &event, 1, -1, &none, 8));
+    note("%s", event_names(event.events).c_str());
+    char data[4];
+    said("read", syscall(SYS_read, fd, data, sizeof data));
+    said("epoll_wait", syscall(SYS_epoll_wait, set, &event, 1, 0));
+    for (const int one : {set, ends[0], ends[1]}) close(one);
+  });
+}
+
+// A handler ends a call that waits, be it for a pipe or for a bypassed socket.
+void interrupted_by_number() {
+  both_ways([](int fd) {
+    int ends[2];
+    must("pipe", pipe(ends));
+    on_signal(SIGALRM, count_signal, 0);
+    for (const int from : {ends[0], fd}) {
+      char data[4];
+      alarm_every_ms(5);
+      said("read", syscall(SYS_read, from, data, sizeof data));
+      pollfd one = {from, POLLIN, 0};
+      said("poll", syscall(SYS_poll, &one, 1, -1));
+      no_alarm();
+    }
+    close(ends[0]);
+    close(ends[1]);
+  });
+}
+
+constexpr Scenario kScenarios[] = {
+    {"connect_by_number", Proof::kTcp, connect_by_number},
+    {"accept_by_number", Proof::kTcp, accept_by_number},
+    {"transfers_by_number", Proof::kTcp, transfers_by_number},
+    {"datagrams_by_number", Proof::kUdp, datagrams_by_number},
+    {"waits_by_number", Proof::kTcp, waits_by_number},
+    {"interrupted_by_number", Proof::kTcp, interrupted_by_number},
+};
+
+}  // namespace
+
+int main(int argc, char** argv) { return scenario::main(argc, argv, kScenarios); }
