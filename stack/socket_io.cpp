@@ -9,6 +9,7 @@
 #include "base/user_pointer.h"
 #include "stack/clock.h"
 #include "stack/process.h"
+#include "stack/send_control.h"
 #include "stack/socket_file.h"
 #include "stack/socket_parts.h"
 #include "stack/udp_endpoint.h"
@@ -228,15 +229,15 @@ Result<size_t> SocketFile::send_datagram(const msghdr& message, int flags) {
   auto total = total_bytes(message);
   if (!total) return total;
   auto by_kernel = [&]() UP_NO_THREAD_SAFETY { return send_datagram_by_kernel(message, flags); };
-  // What only the kernel can do: control data, corking, fragments, errors.
+  // What only the kernel can do: corking, fragments, errors, most control data.
   Stack& stack = the_stack();
   constexpr int kPlainFlags = MSG_DONTWAIT | MSG_NOSIGNAL;
   const size_t own_bytes = !is_raw_socket()           ? kIpv4HeaderBytes + kUdpHeaderBytes
                            : options_.header_included ? 0
                                                       : kIpv4HeaderBytes;
   const size_t limit = stack.port().capabilities().mtu_bytes - own_bytes;
-  if (options_.kernel_only || message.msg_controllen != 0 || (flags & ~kPlainFlags) != 0 ||
-      *total > limit || placement_ == Placement::kKernel || corked_ || shut_write_ ||
+  if (options_.kernel_only || (flags & ~kPlainFlags) != 0 || *total > limit ||
+      placement_ == Placement::kKernel || corked_ || shut_write_ ||
       !is_user_memory(message.msg_name, message.msg_namelen)) {
     return by_kernel();
   }
@@ -251,6 +252,10 @@ Result<size_t> SocketFile::send_datagram(const msghdr& message, int flags) {
   if (to.port == 0 || to.ip.is_multicast() || to.ip.is_broadcast() || to.ip.is_any()) {
     return by_kernel();
   }
+  const uint32_t ifindex = Process::instance().attachment()->control().ifindex;
+  const auto control = read_send_control(
+      message, {IpAddress::any(family_), options_.tcp.ttl, options_.tcp.tos}, ifindex);
+  if (!control || !can_bypass(control->source)) return by_kernel();
   const Destination& destination =
       stack.destinations().look_up(to.ip, std::max(stack.last_drive_ns(), monotonic_ns()));
   if (destination.error != 0 || !destination.route.through_interface) return by_kernel();
@@ -260,12 +265,13 @@ Result<size_t> SocketFile::send_datagram(const msghdr& message, int flags) {
   }
   if (stack.readable()) stack.drive(monotonic_ns());
   if (pending_kernel_error()) return Error{std::exchange(kernel_error_, 0)};
-  const uint8_t ttl = options_.tcp.ttl;
-  const uint8_t tos = options_.tcp.tos;
-  auto sent = is_raw_socket()
-                  ? stack.send_raw({datagram_->local(), to.ip, ttl, tos, options_.header_included},
-                                   pieces(message), *total)
-                  : stack.send_udp(datagram_->local(), to, ttl, tos, pieces(message), *total);
+  SocketAddress from = datagram_->local();
+  if (!control->source.is_any()) from.ip = control->source;
+  auto sent =
+      is_raw_socket()
+          ? stack.send_raw({from, to.ip, control->ttl, control->tos, options_.header_included},
+                           pieces(message), *total)
+          : stack.send_udp(from, to, control->ttl, control->tos, pieces(message), *total);
   stack.flush();
   if (!sent) return by_kernel();
   return *total;

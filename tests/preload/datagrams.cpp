@@ -426,6 +426,54 @@ void control_data() {
   close(fd);
 }
 
+// One control message, of `bytes` of which some may be missing.
+// Whether it was sent.
+template <class T>
+bool said_sent(const char* call, int fd, int type, T value, size_t bytes = sizeof(T)) {
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(T))] = {};
+  iovec piece{const_cast<char*>("data"), 4};
+  msghdr header{};
+  header.msg_iov = &piece;
+  header.msg_iovlen = 1;
+  header.msg_control = control;
+  header.msg_controllen = CMSG_SPACE(bytes);
+  const cmsghdr one{CMSG_LEN(bytes), IPPROTO_IP, type};
+  memcpy(control, &one, sizeof one);
+  memcpy(control + CMSG_LEN(0), &value, sizeof value);
+  return said(call, sendmsg(fd, &header, 0)) >= 0;
+}
+
+// What asks for too much is refused, and what is allowed is sent.
+void control_data_values() {
+  const int port = number(peer("udp 1"));
+  const int fd = udp();
+  sockaddr_in address = theirs(port);
+  must("connect", connect(fd, plain(address), sizeof address));
+  int sent = 0;
+  for (const int ttl : {0, 1, 255, 256, -1}) sent += said_sent("ttl", fd, IP_TTL, ttl);
+  sent += said_sent("ttl in a byte", fd, IP_TTL, uint8_t{5});
+  for (const int tos : {0, 8, 255, 256, -1}) sent += said_sent("tos", fd, IP_TOS, tos);
+  sent += said_sent("tos in a byte", fd, IP_TOS, uint8_t{16});
+  sent += said_sent("tos cut short", fd, IP_TOS, 8, 2);
+  sent += said_sent("nothing in it", fd, IP_TTL, 8, 0);
+  in_pktinfo info{};
+  sent += said_sent("no source", fd, IP_PKTINFO, info);
+  info.ipi_spec_dst = my_ip;
+  sent += said_sent("own source", fd, IP_PKTINFO, info);
+  info.ipi_spec_dst = peer_ip;
+  sent += said_sent("the peer's source", fd, IP_PKTINFO, info);
+  info = {99, {}, {}};
+  sent += said_sent("no such interface", fd, IP_PKTINFO, info);
+  info = {1, {}, {}};
+  said_sent("loopback's interface", fd, IP_PKTINFO, info);  // nobody hears it
+  sent += said_sent("a short pktinfo", fd, IP_PKTINFO, info, 8);
+  for (; sent > 0; --sent) {
+    peer_said("echo 1");
+    receive(fd);
+  }
+  close(fd);
+}
+
 // The source address of an answer is chosen by control data.
 void control_data_sent() {
   const int fd = bound_udp(anywhere());
@@ -879,6 +927,7 @@ constexpr Scenario kScenarios[] = {
     {"heard_from_everywhere", Proof::kUdp, heard_from_everywhere},
     {"control_data", Proof::kUdp, control_data},
     {"control_data_sent", Proof::kUdp, control_data_sent},
+    {"control_data_values", Proof::kUdp, control_data_values},
     {"broadcast", Proof::kUdp, broadcast},
     {"multicast", Proof::kUdp, multicast},
     {"shut_down", Proof::kUdp, shut_down},
