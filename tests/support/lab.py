@@ -257,7 +257,7 @@ class Host:
         environment = clean_environment(more.pop("environment", None))
         command = self.argv(argv, bypass, options, cpus)
         if "input" not in more:
-            more["stdin"] = subprocess.DEVNULL
+            more.setdefault("stdin", subprocess.DEVNULL)
         try:
             done = subprocess.run(command, env=environment, stdout=subprocess.PIPE,
                                   stderr=subprocess.PIPE, text=True, errors="replace",
