@@ -426,8 +426,7 @@ void control_data() {
   close(fd);
 }
 
-// One control message, of `bytes` of which some may be missing.
-// Whether it was sent.
+// One control message, of `bytes` of which some may be missing: whether it was sent.
 template <class T>
 bool said_sent(const char* call, int fd, int type, T value, size_t bytes = sizeof(T)) {
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(T))] = {};
@@ -447,8 +446,8 @@ bool said_sent(const char* call, int fd, int type, T value, size_t bytes = sizeo
 void control_data_values() {
   const int port = number(peer("udp 1"));
   const int fd = udp();
-  sockaddr_in address = theirs(port);
-  must("connect", connect(fd, plain(address), sizeof address));
+  Name address = theirs(port);
+  must("connect", connect(fd, plain(address), size(address)));
   int sent = 0;
   for (const int ttl : {0, 1, 255, 256, -1}) sent += said_sent("ttl", fd, IP_TTL, ttl);
   sent += said_sent("ttl in a byte", fd, IP_TTL, uint8_t{5});
@@ -458,9 +457,9 @@ void control_data_values() {
   sent += said_sent("nothing in it", fd, IP_TTL, 8, 0);
   in_pktinfo info{};
   sent += said_sent("no source", fd, IP_PKTINFO, info);
-  info.ipi_spec_dst = my_ip;
+  info.ipi_spec_dst = to_v4(my_ip);
   sent += said_sent("own source", fd, IP_PKTINFO, info);
-  info.ipi_spec_dst = peer_ip;
+  info.ipi_spec_dst = to_v4(peer_ip);
   sent += said_sent("the peer's source", fd, IP_PKTINFO, info);
   info = {99, {}, {}};
   sent += said_sent("no such interface", fd, IP_PKTINFO, info);

@@ -11,14 +11,14 @@ namespace {
 iovec piece(const void* data, size_t bytes) { return {const_cast<void*>(data), bytes}; }
 
 void connect_by_number() {
-  sockaddr_in address = theirs(number(peer("listen 1 8")));
-  const auto fd = static_cast<int>(syscall(SYS_socket, AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  Name address = theirs(number(peer("listen 1 8")));
+  const auto fd = static_cast<int>(syscall(SYS_socket, family, SOCK_STREAM | SOCK_CLOEXEC, 0));
   worked("socket", fd);
-  said("connect", syscall(SYS_connect, fd, &address, sizeof address));
-  sockaddr_in name{};
+  said("connect", syscall(SYS_connect, fd, &address, size(address)));
+  Name name;
   socklen_t length = sizeof name;
   const long named = syscall(SYS_getpeername, fd, &name, &length);
-  note("peer port %d", ntohs(name.sin_port) == ntohs(address.sin_port));
+  note("peer port %d", port_in(name) == port_in(address));
   said_name("getpeername", named, name, length);
   int on = 1;
   said("setsockopt", syscall(SYS_setsockopt, fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on));
@@ -36,13 +36,13 @@ void connect_by_number() {
 }
 
 void accept_by_number() {
-  const int listener = static_cast<int>(syscall(SYS_socket, AF_INET, SOCK_STREAM, 0));
-  sockaddr_in address = mine();
-  said("bind", syscall(SYS_bind, listener, &address, sizeof address));
+  const int listener = static_cast<int>(syscall(SYS_socket, family, SOCK_STREAM, 0));
+  Name address = mine();
+  said("bind", syscall(SYS_bind, listener, &address, size(address)));
   said("listen", syscall(SYS_listen, listener, 4));
   ask("connect 1 %d", port_of(listener));
   answer_said("connect");
-  sockaddr_in name{};
+  Name name;
   socklen_t length = sizeof name;
   const auto fd = static_cast<int>(
       syscall(SYS_accept4, listener, &name, &length, SOCK_NONBLOCK | SOCK_CLOEXEC));
@@ -105,8 +105,8 @@ void transfers_by_number() {
 void datagrams_by_number() {
   const int port = number(peer("udp 1"));
   const int fd = udp();
-  sockaddr_in address = theirs(port);
-  must("connect", connect(fd, plain(address), sizeof address));
+  Name address = theirs(port);
+  must("connect", connect(fd, plain(address), size(address)));
   iovec pieces[2] = {piece("one", 3), piece("second", 6)};
   mmsghdr several[2] = {};
   for (int i = 0; i < 2; ++i) {
