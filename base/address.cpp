@@ -51,6 +51,8 @@ bool IpAddress::is_multicast() const {
 
 bool IpAddress::is_broadcast() const { return is_v4() && v4() == 0xffffffffU; }
 
+bool IpAddress::is_link_local() const { return bytes[0] == 0xfe && (bytes[1] & 0xc0) == 0x80; }
+
 std::string IpAddress::to_string() const {
   char text[INET6_ADDRSTRLEN] = "";
   if (is_v4()) {

@@ -30,7 +30,8 @@ struct IpAddress {
   bool is_any() const;
   bool is_loopback() const;
   bool is_multicast() const;
-  bool is_broadcast() const;  // 255.255.255.255
+  bool is_broadcast() const;   // 255.255.255.255
+  bool is_link_local() const;  // fe80::/10: says nothing without a scope
   bool operator==(const IpAddress&) const = default;
   std::string to_string() const;
 };

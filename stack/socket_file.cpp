@@ -39,7 +39,7 @@ Ref<SocketFile> SocketFile::create(int fd, int family, int type, int protocol) {
   const Options& options = Process::instance().options();
   const bool tcp = kind == SOCK_STREAM && (protocol == 0 || protocol == IPPROTO_TCP) && options.tcp;
   const bool udp = kind == SOCK_DGRAM && (protocol == 0 || protocol == IPPROTO_UDP) && options.udp;
-  if (family != AF_INET || (!tcp && !udp)) return nullptr;
+  if ((family != AF_INET && family != AF_INET6) || (!tcp && !udp)) return nullptr;
   if (!Process::instance().has_interface(fd) || !Process::instance().attach()) return nullptr;
   auto* file = new SocketFile(fd, family, kind, tcp ? IPPROTO_TCP : IPPROTO_UDP);
   file->nonblocking_ = (type & SOCK_NONBLOCK) != 0;
@@ -180,9 +180,9 @@ std::optional<Result<void>> SocketFile::connect(const sockaddr* address, socklen
     return is_disconnect(address, length) ? disconnect_stream() : finish_connect();
   }
   auto remote = SocketAddress::from_sockaddr(address, length);
-  const bool usable = remote.ok() && remote->ip.family() == family_ && !hides_nonblocking() &&
-                      !options_.kernel_only;
-  if (usable && !is_stream_socket()) return connect_datagram(*remote);
+  const bool usable =
+      remote.ok() && speaks(address->sa_family) && !hides_nonblocking() && !options_.kernel_only;
+  if (usable && !is_stream_socket()) return connect_datagram(*remote, address, length);
   if (usable) {
     const auto route = route_through_interface(*remote);
     if (route) return connect_stream(*remote, *route);
@@ -201,10 +201,10 @@ std::optional<Result<void>> SocketFile::connect(const sockaddr* address, socklen
 }
 
 std::optional<Route> SocketFile::route_through_interface(const SocketAddress& remote) const {
-  if (remote.port == 0 || remote.ip.is_multicast() || remote.ip.is_broadcast()) return {};
-  const SocketAddress local = kernel_name();
-  if (!can_bypass(local.ip)) return {};
-  auto route = the_stack().host().route(remote.ip, local.ip);
+  if (remote.port == 0 || !is_carried(remote.ip)) return {};
+  const Binding local = kernel_binding();
+  if (!can_bypass(local.address) || !reaches(local, remote)) return {};
+  auto route = the_stack().host().route(remote.ip, local.claim_for(remote.ip).ip);
   if (!route || !route->through_interface) return {};
   return *route;
 }
@@ -214,7 +214,9 @@ std::optional<Result<void>> SocketFile::connect_stream(const SocketAddress& remo
   Stack& stack = the_stack();
   SocketAddress local = kernel_name();
   if (local.port == 0) {
-    auto bound = bind_kernel_to_any_port(route.source);
+    // The next connect of an IPv6 socket may be to the other family.
+    auto bound =
+        bind_kernel_to_any_port(family_ == AF_INET ? route.source : IpAddress::any(AF_INET6));
     if (!bound) return bound;
     local = kernel_name();
   }
@@ -293,7 +295,7 @@ Result<void> SocketFile::disconnect_stream() {
 // connect(2) gives the kernel socket a local address, and dissolving that takes it away again, with
 // the port if it was never bound (__udp_disconnect() in net/ipv4/datagram.c).
 void SocketFile::follow_kernel_name() {
-  auto done = datagram_->rebind(kernel_name());
+  auto done = datagram_->rebind(kernel_binding());
   if (!done) {
     log_write(LogLevel::info, "port %u is another process's: some of it comes over the kernel",
               datagram_->local().port);
@@ -302,13 +304,13 @@ void SocketFile::follow_kernel_name() {
 
 Result<void> SocketFile::open_datagram() {
   if (datagram_ != nullptr && datagram_->is_bound()) return {};
-  SocketAddress local = kernel_name();
-  if (local.port == 0) {
+  Binding local = kernel_binding();
+  if (local.address.port == 0) {
     auto bound = bind_kernel_to_any_port(IpAddress::any(family_));
     if (!bound) return bound;
-    local = kernel_name();
+    local = kernel_binding();
   }
-  if (!can_bypass(local.ip)) return Error{EADDRNOTAVAIL};
+  if (!can_bypass(local.address)) return Error{EADDRNOTAVAIL};
   // Dissolved, and now it has a port again.
   if (datagram_ != nullptr) {
     notify(kPlacementChanged);
@@ -327,15 +329,14 @@ Result<void> SocketFile::open_datagram() {
   return {};
 }
 
-Result<void> SocketFile::connect_datagram(const SocketAddress& remote) {
+Result<void> SocketFile::connect_datagram(const SocketAddress& remote, const sockaddr* address,
+                                          socklen_t length) {
   SocketAddress peer = remote;
   if (is_raw_socket()) peer.port = protocol_;  // whatever the program has put there
   const bool opens = datagram_ != nullptr || route_through_interface(peer).has_value();
-  sockaddr_storage storage;
-  const socklen_t length = remote.to_sockaddr(family_, storage);
   // The kernel socket is connected too: it filters what comes over the kernel, gets the ICMP
   // errors, and answers getpeername(). Connecting a datagram socket never blocks.
-  auto done = from_kernel(sys::connect(fd_, reinterpret_cast<sockaddr*>(&storage), length));
+  auto done = from_kernel(sys::connect(fd_, address, length));
   if (!done) return done;
   if (!opens || !open_datagram()) {
     leave_to_kernel();
@@ -356,14 +357,14 @@ Result<void> SocketFile::listen(int backlog) {
     listener_->set_backlog(backlog);
     return {};
   }
-  const SocketAddress local = kernel_name();
-  if (!can_bypass(local.ip)) {
+  const Binding local = kernel_binding();
+  if (!can_bypass(local.address)) {
     place(Placement::kKernel);
     return {};
   }
   auto opened = TcpListener::open(the_stack(), local, backlog, *this, fd_);
   if (!opened) {
-    log_write(LogLevel::info, "port %u listens in the kernel only: %s", local.port,
+    log_write(LogLevel::info, "port %u listens in the kernel only: %s", local.address.port,
               strerrordesc_np(opened.error()));
     place(Placement::kKernel);
     return {};

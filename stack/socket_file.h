@@ -16,6 +16,7 @@
 #include "base/result.h"
 #include "stack/host_view.h"
 #include "stack/open_file.h"
+#include "stack/port_claims.h"
 #include "stack/socket_options.h"
 #include "stack/stack_mutex.h"
 #include "stack/tcp_endpoint.h"
@@ -130,17 +131,25 @@ class SocketFile : public OpenFile, private EndpointOwner {
   Deadline receive_deadline() const;
   Deadline send_deadline() const;
 
+  // Whether an address of this family means something to it: an IPv6 datagram socket takes IPv4's,
+  // too (udpv6_sendmsg() and ip6_datagram_connect() in net/ipv6).
+  bool speaks(sa_family_t family) const;
   SocketAddress kernel_name() const;
+  // The same, and whether that is IPv4's port as well.
+  Binding kernel_binding() const;
   bool has_port() const UP_REQUIRES(stack_mutex);
   Result<void> bind_kernel_to_any_port(const IpAddress& ip) UP_REQUIRES(stack_mutex);
-  bool can_bypass(const IpAddress& local) const UP_REQUIRES(stack_mutex);
+  bool can_bypass(const SocketAddress& local) const UP_REQUIRES(stack_mutex);
+  // Whether a socket that is bound so can send there, over the interface.
+  static bool reaches(const Binding& local, const SocketAddress& remote) UP_REQUIRES(stack_mutex);
   // Nothing: it does not lead over the bypassed interface, or from an address that is not its own.
   std::optional<Route> route_through_interface(const SocketAddress& remote) const
       UP_REQUIRES(stack_mutex);
   std::optional<Result<void>> connect_stream(const SocketAddress& remote, const Route& route)
       UP_REQUIRES(stack_mutex);
   Result<void> finish_connect() UP_REQUIRES(stack_mutex);
-  Result<void> connect_datagram(const SocketAddress& remote) UP_REQUIRES(stack_mutex);
+  Result<void> connect_datagram(const SocketAddress& remote, const sockaddr* address,
+                                socklen_t length) UP_REQUIRES(stack_mutex);
   // Gives it a port, if it has none.
   Result<void> open_datagram() UP_REQUIRES(stack_mutex);
   void follow_kernel_name() UP_REQUIRES(stack_mutex);
@@ -161,6 +170,7 @@ class SocketFile : public OpenFile, private EndpointOwner {
   Result<size_t> receive_datagram(msghdr& message, int flags) UP_REQUIRES(stack_mutex);
   Result<size_t> receive_datagram_from_kernel(msghdr& message, int flags) UP_REQUIRES(stack_mutex);
   void write_control(msghdr& message, const struct Datagram& datagram) UP_REQUIRES(stack_mutex);
+  size_t header_bytes(const IpAddress& to) const;
   bool pending_kernel_error() UP_REQUIRES(stack_mutex);
   void apply_options() UP_REQUIRES(stack_mutex);
   void discard_stream() UP_REQUIRES(stack_mutex);

@@ -232,30 +232,24 @@ Result<size_t> SocketFile::send_datagram(const msghdr& message, int flags) {
   // What only the kernel can do: corking, fragments, errors, most control data.
   Stack& stack = the_stack();
   constexpr int kPlainFlags = MSG_DONTWAIT | MSG_NOSIGNAL;
-  const size_t own_bytes = !is_raw_socket()           ? kIpv4HeaderBytes + kUdpHeaderBytes
-                           : options_.header_included ? 0
-                                                      : kIpv4HeaderBytes;
-  const size_t limit = stack.port().capabilities().mtu_bytes - own_bytes;
-  if (options_.kernel_only || (flags & ~kPlainFlags) != 0 || *total > limit ||
-      placement_ == Placement::kKernel || corked_ || shut_write_ ||
-      !is_user_memory(message.msg_name, message.msg_namelen)) {
+  if (options_.kernel_only || (flags & ~kPlainFlags) != 0 || placement_ == Placement::kKernel ||
+      corked_ || shut_write_ || !is_user_memory(message.msg_name, message.msg_namelen)) {
     return by_kernel();
   }
   SocketAddress to = datagram_ != nullptr ? datagram_->remote() : SocketAddress{};
   if (message.msg_name != nullptr) {
-    auto named = SocketAddress::from_sockaddr(static_cast<const sockaddr*>(message.msg_name),
-                                              message.msg_namelen);
-    if (!named || named->ip.family() != family_) return by_kernel();
+    const auto* name = static_cast<const sockaddr*>(message.msg_name);
+    auto named = SocketAddress::from_sockaddr(name, message.msg_namelen);
+    if (!named || !speaks(name->sa_family)) return by_kernel();
     to = *named;
     if (is_raw_socket()) to.port = protocol_;
   }
-  if (to.port == 0 || to.ip.is_multicast() || to.ip.is_broadcast() || to.ip.is_any()) {
-    return by_kernel();
-  }
-  const uint32_t ifindex = Process::instance().attachment()->control().ifindex;
+  const size_t limit = stack.port().capabilities().mtu_bytes - header_bytes(to.ip);
+  if (to.port == 0 || !is_carried(to.ip) || *total > limit) return by_kernel();
+  const uint32_t ifindex = interface_index();
   const auto control = read_send_control(
-      message, {IpAddress::any(family_), options_.tcp.ttl, options_.tcp.tos}, ifindex);
-  if (!control || !can_bypass(control->source)) return by_kernel();
+      message, {IpAddress::any(to.ip.family()), options_.tcp.ttl, options_.tcp.tos}, ifindex);
+  if (!control || !can_bypass({control->source, 0, ifindex})) return by_kernel();
   const Destination& destination =
       stack.destinations().look_up(to.ip, std::max(stack.last_drive_ns(), monotonic_ns()));
   if (destination.error != 0 || !destination.route.through_interface) return by_kernel();
@@ -263,6 +257,7 @@ Result<size_t> SocketFile::send_datagram(const msghdr& message, int flags) {
     leave_to_kernel();
     return by_kernel();
   }
+  if (!reaches(datagram_->binding(), to)) return by_kernel();
   if (stack.readable()) stack.drive(monotonic_ns());
   if (pending_kernel_error()) return Error{std::exchange(kernel_error_, 0)};
   SocketAddress from = datagram_->local();
@@ -275,6 +270,14 @@ Result<size_t> SocketFile::send_datagram(const msghdr& message, int flags) {
   stack.flush();
   if (!sent) return by_kernel();
   return *total;
+}
+
+// What the stack puts in front of a datagram.
+size_t SocketFile::header_bytes(const IpAddress& to) const {
+  constexpr size_t kIpv6HeaderBytes = 40;
+  if (options_.header_included) return 0;
+  return (to.is_v4() ? kIpv4HeaderBytes : kIpv6HeaderBytes) +
+         (is_raw_socket() ? 0 : kUdpHeaderBytes);
 }
 
 // ICMP errors reach the kernel socket; a connected sender learns of them with its next call
@@ -339,7 +342,7 @@ Result<size_t> SocketFile::receive_datagram(msghdr& message, int flags) {
       message.msg_namelen = name_room;
       if (message.msg_name != nullptr) {
         sockaddr_storage storage;
-        const socklen_t real = datagram->from.to_sockaddr(family_, storage);
+        const socklen_t real = show_address(datagram->from, family_, storage);
         std::memcpy(message.msg_name, &storage, std::min(name_room, real));
         message.msg_namelen = real;
       }

@@ -12,6 +12,10 @@
 
 namespace underpass {
 
+bool is_carried(const IpAddress& ip) {
+  return ip.is_v4() && !ip.is_any() && !ip.is_multicast() && !ip.is_broadcast();
+}
+
 Result<void> check_room(const sockaddr* address, const socklen_t* length) {
   if (!is_user_object(length)) return Error{EFAULT};
   if (static_cast<int>(*length) < 0) return Error{EINVAL};
@@ -19,16 +23,25 @@ Result<void> check_room(const sockaddr* address, const socklen_t* length) {
   return {};
 }
 
+socklen_t show_address(SocketAddress from, int family, sockaddr_storage& out) {
+  from.scope_id = from.ip.is_link_local() ? interface_index() : 0;
+  return from.to_sockaddr(family, out);
+}
+
 Result<void> write_address(const SocketAddress& from, int family, sockaddr* address,
                            socklen_t* length) {
   auto usable = check_room(address, length);
   if (!usable) return usable;
   sockaddr_storage storage;
-  const socklen_t real = from.to_sockaddr(family, storage);
+  const socklen_t real = show_address(from, family, storage);
   const socklen_t fits = std::min(*length, real);
   if (fits != 0) std::memcpy(address, &storage, fits);
   *length = real;
   return {};
+}
+
+bool SocketFile::speaks(sa_family_t family) const {
+  return family == family_ || (family_ == AF_INET6 && family == AF_INET && type_ == SOCK_DGRAM);
 }
 
 SocketAddress SocketFile::kernel_name() const {
@@ -43,9 +56,29 @@ SocketAddress SocketFile::kernel_name() const {
   return {IpAddress::any(family_), 0, 0};
 }
 
-bool SocketFile::can_bypass(const IpAddress& local) const {
+Binding SocketFile::kernel_binding() const {
+  const SocketAddress local = kernel_name();
+  if (local.ip != IpAddress::any(AF_INET6)) return local;
+  int v6_only = 0;
+  socklen_t bytes = sizeof v6_only;
+  sys::getsockopt(fd_, IPPROTO_IPV6, IPV6_V6ONLY, &v6_only, &bytes);
+  return {local, v6_only != 0 ? Families::kOwn : Families::kBoth};
+}
+
+bool SocketFile::can_bypass(const SocketAddress& local) const {
   if (options_.kernel_only) return false;
-  return local.is_any() || Process::instance().is_interface_address(local);
+  if (local.ip.is_link_local() && local.scope_id != interface_index()) return false;
+  return local.ip.is_any() || Process::instance().is_interface_address(local.ip);
+}
+
+bool SocketFile::reaches(const Binding& local, const SocketAddress& remote) {
+  const bool same_family = local.address.ip.is_v4() == remote.ip.is_v4();
+  if (!same_family && local.families != Families::kBoth) return false;
+  if (!remote.ip.is_link_local()) return true;
+  // bind(2) to a link-local address says the scope of what is sent to (inet6_bind()).
+  const uint32_t bound = local.address.ip.is_link_local() ? local.address.scope_id : 0;
+  const uint32_t scope = remote.scope_id != 0 ? remote.scope_id : bound;
+  return scope == interface_index() && (bound == 0 || bound == scope);
 }
 
 bool SocketFile::has_port() const {
@@ -55,8 +88,7 @@ bool SocketFile::has_port() const {
 Result<void> SocketFile::bind(const sockaddr* address, socklen_t length) {
   auto bound = from_kernel(sys::bind(fd_, address, length));
   if (!bound) return bound;
-  const bool bypassed =
-      can_bypass(kernel_name().ip) && (is_stream_socket() || open_datagram().ok());
+  const bool bypassed = can_bypass(kernel_name()) && (is_stream_socket() || open_datagram().ok());
   if (!bypassed) {
     leave_to_kernel();
   } else if (is_raw_socket()) {

@@ -17,10 +17,21 @@ inline Result<void> from_kernel(long result) {
 
 inline Stack& the_stack() UP_REQUIRES(stack_mutex) { return *Process::instance().stack(); }
 
+// The scope of the stack's link-local addresses.
+inline uint32_t interface_index() UP_REQUIRES(stack_mutex) {
+  return Process::instance().attachment()->control().ifindex;
+}
+
+// Whether the stack sends there at all: to one host, not to ourselves.
+bool is_carried(const IpAddress& ip);
+
+// The form that a socket of `family` shows; its length.
+socklen_t show_address(SocketAddress from, int family, sockaddr_storage& out)
+    UP_REQUIRES(stack_mutex);
 // Whether an address of any length can be written there, as move_addr_to_user() in net/socket.c.
 Result<void> check_room(const sockaddr* address, const socklen_t* length);
-// Writes what fits of the form that a socket of `family` shows, and the length that there was.
+// Writes what fits of that, and the length that there was.
 Result<void> write_address(const SocketAddress& from, int family, sockaddr* address,
-                           socklen_t* length);
+                           socklen_t* length) UP_REQUIRES(stack_mutex);
 
 }  // namespace underpass

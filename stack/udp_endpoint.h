@@ -40,6 +40,7 @@ class UdpEndpoint {
   Result<void> rebind(const Binding& local) UP_REQUIRES(stack_mutex);
   bool is_bound() const { return local_.address.port != 0; }
   const SocketAddress& local() const { return local_.address; }
+  const Binding& binding() const { return local_; }
   const SocketAddress& remote() const { return remote_; }
 
   bool readable() const { return !queue_.empty(); }

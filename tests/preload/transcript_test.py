@@ -18,7 +18,7 @@ import unittest
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tests", "netns"))
 
-from lab_case import ALL_ROLES, KERNEL, LabCase, over_roles  # noqa: E402  (the path comes first)
+from lab_case import ALL_ROLES, BYPASS, KERNEL, LabCase, over_roles  # noqa: E402  (the path comes first)
 from lab import BUILD  # noqa: E402
 
 PROGRAMS = os.path.join(BUILD, "tests", "preload")
@@ -27,6 +27,8 @@ SCENARIO_LIMIT_S = 30
 END = "== end"
 # Segments that belong to no socket of the stack any more are answered by the kernel's TCP.
 KERNEL_SLACK = 40
+# Of another family than IPv4, what differs is in the program.
+CLIENT = (BYPASS[0],)
 # What bypass cannot do yet, as docs/compatibility.md says: run on the kernel only.
 KNOWN_DIFFERENCES = {}
 
@@ -204,14 +206,17 @@ def add_tests(program, family="v4", roles=tuple(ALL_ROLES)):
 
 class ConnectionsTest(TranscriptTest):
     test_connections = add_tests("connections")
+    test_connections_mapped = add_tests("connections", "mapped", CLIENT)
 
 
 class DataTest(TranscriptTest):
     test_data = add_tests("data")
+    test_data_mapped = add_tests("data", "mapped", CLIENT)
 
 
 class WaitingTest(TranscriptTest):
     test_waiting = add_tests("waiting")
+    test_waiting_mapped = add_tests("waiting", "mapped", CLIENT)
 
 
 class DescriptorsTest(TranscriptTest):
@@ -220,6 +225,7 @@ class DescriptorsTest(TranscriptTest):
 
 class OptionsTest(TranscriptTest):
     test_options = add_tests("options")
+    test_options_mapped = add_tests("options", "mapped", CLIENT)
 
 
 class ThreadsTest(TranscriptTest):
@@ -228,6 +234,7 @@ class ThreadsTest(TranscriptTest):
 
 class DatagramsTest(TranscriptTest):
     test_datagrams = add_tests("datagrams")
+    test_datagrams_mapped = add_tests("datagrams", "mapped", CLIENT)
 
 
 class FortifiedTest(TranscriptTest):
