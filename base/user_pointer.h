@@ -17,6 +17,13 @@ inline bool is_user_memory(const void* at, size_t bytes) {
   return bytes == 0 || (address >= kLowest && address < kEnd && bytes <= kEnd - address);
 }
 
+// Less than that: access_ok() of the kernel, which knows nothing of the first page.
+inline bool is_below_kernel(const void* at, size_t bytes) {
+  constexpr uintptr_t kEnd = uintptr_t{1} << 56U;  // user addresses with five-level paging
+  const auto address = reinterpret_cast<uintptr_t>(at);
+  return bytes == 0 || (address < kEnd && bytes <= kEnd - address);
+}
+
 template <class T>
 bool is_user_object(const T* at) {
   return is_user_memory(at, sizeof(T));

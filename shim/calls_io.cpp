@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <climits>
+#include <cstring>
 #include <optional>
 
 #include "base/user_pointer.h"
@@ -63,10 +64,17 @@ bool bad_count(int count) { return count < 0 || count > IOV_MAX; }
 // preadv2(2): a socket has no offset but -1, "the current one".
 bool is_current_offset(off64_t offset) { return offset == -1; }
 
+// kiocb_set_rw_flags() in include/linux/fs.h.
+bool is_known_flag(int rwf_flags) {
+  constexpr int kKnown = RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT | RWF_APPEND;
+  return (rwf_flags & ~kKnown) == 0;
+}
+
 int message_flags(int rwf_flags) { return (rwf_flags & RWF_NOWAIT) != 0 ? MSG_DONTWAIT : 0; }
 
 // read(2) of nothing is 0 whatever the state, where recv(2) of nothing waits (net/socket.c,
-// sock_read_iter()).
+// sock_read_iter()). So are all calls with pieces (vfs_readv() and vfs_writev() in
+// fs/read_write.c).
 bool asks_for_nothing(const iovec* pieces, int count) {
   return is_user_memory(pieces, static_cast<size_t>(count) * sizeof *pieces) &&
          std::all_of(pieces, pieces + count, [](const iovec& one) { return one.iov_len == 0; });
@@ -81,8 +89,42 @@ ssize_t read_pieces(int fd, const iovec* pieces, int count, int flags) {
 
 ssize_t write_pieces(int fd, const iovec* pieces, int count, int flags) {
   if (bad_count(count)) return fail(EINVAL);
+  if (asks_for_nothing(pieces, count)) return 0;
   const msghdr message = message_of(const_cast<iovec*>(pieces), static_cast<size_t>(count));
   return send_message(fd, message, flags, [&] { return real().writev(fd, pieces, count); });
+}
+
+// What has been received is gone, also where this fails (move_addr_to_user() in net/socket.c).
+Result<void> give_address(const sockaddr_storage& from, socklen_t bytes, sockaddr* address,
+                          socklen_t* length) {
+  if (!is_user_object(length)) return Error{EFAULT};
+  if (static_cast<int>(*length) < 0) return Error{EINVAL};
+  const socklen_t fits = std::min(*length, bytes);
+  if (!is_user_memory(address, fits)) return Error{EFAULT};
+  if (fits != 0) std::memcpy(address, &from, fits);
+  *length = bytes;
+  return {};
+}
+
+struct HowToTransfer {
+  off64_t offset;
+  int rwf_flags;
+};
+
+ssize_t read_with_flags(int fd, const iovec* pieces, int count, HowToTransfer how) {
+  if (!is_current_offset(how.offset)) return fail(ESPIPE);
+  if (bad_count(count)) return fail(EINVAL);
+  if (asks_for_nothing(pieces, count)) return 0;
+  if (!is_known_flag(how.rwf_flags)) return fail(EOPNOTSUPP);
+  return read_pieces(fd, pieces, count, message_flags(how.rwf_flags));
+}
+
+ssize_t write_with_flags(int fd, const iovec* pieces, int count, HowToTransfer how) {
+  if (!is_current_offset(how.offset)) return fail(ESPIPE);
+  if (bad_count(count)) return fail(EINVAL);
+  if (asks_for_nothing(pieces, count)) return 0;
+  if (!is_known_flag(how.rwf_flags)) return fail(EOPNOTSUPP);
+  return write_pieces(fd, pieces, count, message_flags(how.rwf_flags));
 }
 
 // sendfile(2) to a bypassed socket: the file is read where the kernel would have lent its pages.
@@ -194,20 +236,19 @@ UP_EXPORT ssize_t recv(int fd, void* data, size_t size, int flags) {
 UP_EXPORT ssize_t recvfrom(int fd, void* data, size_t size, int flags, sockaddr* address,
                            socklen_t* length) {
   if (!FdTable::maybe_ours(fd)) return real().recvfrom(fd, data, size, flags, address, length);
-  if (address != nullptr && (!is_user_object(length) || !is_user_memory(address, *length))) {
-    return fail(EFAULT);
-  }
   iovec piece{data, size};
   msghdr message = message_of(&piece, 1);
-  message.msg_name = address;
-  message.msg_namelen = address == nullptr ? 0 : *length;
+  sockaddr_storage from;
+  message.msg_name = address == nullptr ? nullptr : &from;
+  message.msg_namelen = address == nullptr ? 0 : sizeof from;
   bool kernels = false;
   const ssize_t got = receive_message(fd, message, flags, [&] {
     kernels = true;
     return real().recvfrom(fd, data, size, flags, address, length);
   });
-  if (!kernels && got >= 0 && address != nullptr) *length = message.msg_namelen;
-  return got;
+  if (kernels || got < 0 || address == nullptr) return got;
+  const auto given = give_address(from, message.msg_namelen, address, length);
+  return given ? got : fail(given.error());
 }
 
 UP_EXPORT ssize_t recvmsg(int fd, msghdr* message, int flags) {
@@ -274,26 +315,22 @@ UP_EXPORT ssize_t writev(int fd, const iovec* pieces, int count) {
 
 UP_EXPORT ssize_t preadv2(int fd, const iovec* pieces, int count, off_t offset, int flags) {
   if (!is_bypassed(fd)) return real().preadv2(fd, pieces, count, offset, flags);
-  if (!is_current_offset(offset)) return fail(ESPIPE);
-  return read_pieces(fd, pieces, count, message_flags(flags));
+  return read_with_flags(fd, pieces, count, {offset, flags});
 }
 
 UP_EXPORT ssize_t preadv64v2(int fd, const iovec* pieces, int count, off64_t offset, int flags) {
   if (!is_bypassed(fd)) return real().preadv64v2(fd, pieces, count, offset, flags);
-  if (!is_current_offset(offset)) return fail(ESPIPE);
-  return read_pieces(fd, pieces, count, message_flags(flags));
+  return read_with_flags(fd, pieces, count, {offset, flags});
 }
 
 UP_EXPORT ssize_t pwritev2(int fd, const iovec* pieces, int count, off_t offset, int flags) {
   if (!is_bypassed(fd)) return real().pwritev2(fd, pieces, count, offset, flags);
-  if (!is_current_offset(offset)) return fail(ESPIPE);
-  return write_pieces(fd, pieces, count, message_flags(flags));
+  return write_with_flags(fd, pieces, count, {offset, flags});
 }
 
 UP_EXPORT ssize_t pwritev64v2(int fd, const iovec* pieces, int count, off64_t offset, int flags) {
   if (!is_bypassed(fd)) return real().pwritev64v2(fd, pieces, count, offset, flags);
-  if (!is_current_offset(offset)) return fail(ESPIPE);
-  return write_pieces(fd, pieces, count, message_flags(flags));
+  return write_with_flags(fd, pieces, count, {offset, flags});
 }
 
 UP_EXPORT ssize_t sendfile(int out, int in, off_t* offset, size_t count) noexcept {

@@ -91,7 +91,7 @@ Readiness SocketFile::readiness() const {
     case Placement::kListener:
       return listener_ != nullptr && listener_->ready() ? EPOLLIN | EPOLLRDNORM : 0U;
     case Placement::kDatagram:
-      return EPOLLOUT | EPOLLWRNORM |
+      return EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND |
              (datagram_->readable() || shut_read_ ? EPOLLIN | EPOLLRDNORM : 0U) |
              (shut_read_ ? EPOLLRDHUP : 0U) | (shut_read_ && shut_write_ ? EPOLLHUP : 0U);
     case Placement::kUnplaced:
@@ -248,6 +248,8 @@ Result<void> SocketFile::finish_connect() {
   const Deadline deadline = send_deadline();
   const bool first_call = !connect_reported_;
   connect_reported_ = true;
+  // Once connected it stays so for connect(2), whatever has become of it (SS_CONNECTED).
+  if (connect_succeeded_) return Error{EISCONN};
   while (stream_->connecting()) {
     if (nonblocking_) return Error{first_call ? EINPROGRESS : EALREADY};
     auto waited = wait_for(EPOLLOUT, true, deadline);
@@ -266,7 +268,6 @@ Result<void> SocketFile::finish_connect() {
     discard_stream();
     return Error{ECONNABORTED};
   }
-  if (!first_call && connect_succeeded_) return Error{EISCONN};
   connect_succeeded_ = true;
   return {};
 }
@@ -390,10 +391,6 @@ Result<Accepted> SocketFile::take_from_kernel(sockaddr* address, socklen_t* leng
 }
 
 Result<Accepted> SocketFile::take_bypassed(sockaddr* address, socklen_t* length, int flags) {
-  if (address != nullptr) {
-    auto usable = check_room(address, length);
-    if (!usable) return Error{usable.error()};
-  }
   // The descriptor first: without one the connection stays in the queue.
   const int fd = sys::socket(family_, SOCK_STREAM | flags, 0);
   if (fd < 0) return Error{-fd};
@@ -410,11 +407,17 @@ Result<Accepted> SocketFile::take_bypassed(sockaddr* address, socklen_t* length,
   stream->set_options(options_.tcp);
   write_inherited_options(file->options_, fd);
   count(&ClientCounters::tcp_accepts);
+  const Ref<SocketFile> made(file);
   if (address != nullptr) {
-    // Cannot fail: looked at above.
-    static_cast<void>(write_address(stream->flow().remote, family_, address, length));
+    // Where it cannot be written the connection is lost, as in do_accept() in net/socket.c.
+    auto written = write_address(stream->flow().remote, family_, address, length);
+    if (!written) {
+      file->last_close(fd);
+      sys::close(fd);
+      return Error{written.error()};
+    }
   }
-  return Accepted{fd, Ref<SocketFile>(file)};
+  return Accepted{fd, made};
 }
 
 Result<Accepted> SocketFile::accept(sockaddr* address, socklen_t* length, int flags) {
@@ -464,7 +467,8 @@ Result<void> SocketFile::shutdown(int how) {
     }
     case Placement::kDatagram: {
       auto done = from_kernel(sys::shutdown(fd_, how));
-      if (!done) return done;
+      // Of one that is not connected it says ENOTCONN, and does it (inet_shutdown()).
+      if (!done && done.error() != ENOTCONN) return done;
       shut_write_ = shut_write_ || how != SHUT_RD;
       if (how != SHUT_WR) {
         shut_read_ = true;

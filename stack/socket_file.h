@@ -138,6 +138,7 @@ class SocketFile : public OpenFile, private EndpointOwner {
   // The same, and whether that is IPv4's port as well.
   Binding kernel_binding() const;
   bool has_port() const UP_REQUIRES(stack_mutex);
+  Result<void> bind_accepted(const sockaddr* address, socklen_t length) UP_REQUIRES(stack_mutex);
   Result<void> bind_kernel_to_any_port(const IpAddress& ip) UP_REQUIRES(stack_mutex);
   bool can_bypass(const SocketAddress& local) const UP_REQUIRES(stack_mutex);
   // Whether a socket that is bound so can send there, over the interface.

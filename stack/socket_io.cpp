@@ -31,17 +31,33 @@ std::span<const iovec> pieces(const msghdr& message) {
   return {message.msg_iov, message.msg_iovlen};
 }
 
-// EMSGSIZE, EFAULT and EINVAL as import_iovec() says them. `untouched`: nothing will be copied.
-Result<size_t> total_bytes(const msghdr& message, bool untouched = false) {
+// EMSGSIZE, EFAULT and EINVAL as import_iovec() says them. Whether the memory is there shows only
+// when it is copied: would_fault().
+Result<size_t> total_bytes(const msghdr& message) {
   if (message.msg_iovlen > kMaxIov) return Error{EMSGSIZE};
   if (!is_user_memory(message.msg_iov, message.msg_iovlen * sizeof(iovec))) return Error{EFAULT};
   size_t total = 0;
   for (const iovec& piece : pieces(message)) {
     if (piece.iov_len > SSIZE_MAX) return Error{EINVAL};
-    if (!untouched && !is_user_memory(piece.iov_base, piece.iov_len)) return Error{EFAULT};
+    if (!is_below_kernel(piece.iov_base, piece.iov_len)) return Error{EFAULT};
     total = std::min(total + piece.iov_len, kMaxTransferBytes);
   }
   return total;
+}
+
+// Whether `bytes` of the pieces, from `skip` on, are in memory that no program has.
+bool would_fault(std::span<const iovec> pieces, size_t skip, size_t bytes) {
+  for (const iovec& piece : pieces) {
+    if (bytes == 0) return false;
+    if (skip >= piece.iov_len) {
+      skip -= piece.iov_len;
+      continue;
+    }
+    if (!is_user_memory(piece.iov_base, piece.iov_len)) return true;
+    bytes -= std::min(bytes, piece.iov_len - skip);
+    skip = 0;
+  }
+  return false;
 }
 
 // One control message, or as much of it as fits and MSG_CTRUNC, as put_cmsg() in net/core/scm.c.
@@ -142,7 +158,10 @@ Result<size_t> SocketFile::send_stream(const msghdr& message, int flags) {
   for (;;) {
     // A program that only sends still needs its ACKs handled.
     if (stack.readable()) stack.drive(monotonic_ns());
-    auto sent = stream_->send(pieces(message), done, flags);
+    // The connection's own errors come first.
+    const bool faults = would_fault(pieces(message), done, *total - done);
+    auto sent = stream_->send(faults ? std::span<const iovec>() : pieces(message), done, flags);
+    if (sent && faults) sent = Error{EFAULT};
     stack.flush();
     if (sent) {
       done += *sent;
@@ -167,7 +186,8 @@ Result<size_t> SocketFile::receive_stream(msghdr& message, int flags) {
   if ((flags & MSG_OOB) != 0) return Error{EINVAL};
   const bool peek = (flags & MSG_PEEK) != 0;
   // MSG_TRUNC of a stream throws the bytes away (tcp(7)).
-  auto total = total_bytes(message, (flags & MSG_TRUNC) != 0 && !peek);
+  const bool copies = (flags & MSG_TRUNC) == 0 || peek;
+  auto total = total_bytes(message);
   if (!total) return total;
   const Call call(*this);
   const bool may_block = !nonblocking_ && (flags & MSG_DONTWAIT) == 0;
@@ -181,7 +201,10 @@ Result<size_t> SocketFile::receive_stream(msghdr& message, int flags) {
   for (;;) {
     if (stream_->unread_bytes() == 0) stack.drive(monotonic_ns());
     if (peek) done = 0;  // a peek starts over
-    auto got = stream_->receive(pieces(message), done, flags);
+    const size_t copied = std::min(stream_->unread_bytes(), *total - done);
+    const bool faults = copies && would_fault(pieces(message), done, copied);
+    auto got =
+        faults ? Result<size_t>(Error{EFAULT}) : stream_->receive(pieces(message), done, flags);
     if (got) {
       done += *got;
       // Without need the ACK and window update wait for the next call's batch of frames.
@@ -233,7 +256,8 @@ Result<size_t> SocketFile::send_datagram(const msghdr& message, int flags) {
   Stack& stack = the_stack();
   constexpr int kPlainFlags = MSG_DONTWAIT | MSG_NOSIGNAL;
   if (options_.kernel_only || (flags & ~kPlainFlags) != 0 || placement_ == Placement::kKernel ||
-      corked_ || shut_write_ || !is_user_memory(message.msg_name, message.msg_namelen)) {
+      corked_ || shut_write_ || would_fault(pieces(message), 0, *total) ||
+      !is_user_memory(message.msg_name, message.msg_namelen)) {
     return by_kernel();
   }
   SocketAddress to = datagram_ != nullptr ? datagram_->remote() : SocketAddress{};
@@ -336,14 +360,21 @@ Result<size_t> SocketFile::receive_datagram(msghdr& message, int flags) {
     if (datagram_->readable() && !kernel_first) {
       empty_looks_ = 0;
       size_t copied = 0;
-      auto datagram = datagram_->receive(pieces(message), (flags & MSG_PEEK) != 0, &copied);
+      // One that cannot be copied is lost, as in udp_recvmsg().
+      const bool faults =
+          would_fault(pieces(message), 0, std::min<size_t>(datagram_->next_bytes(), *total));
+      auto datagram = datagram_->receive(faults ? std::span<const iovec>() : pieces(message),
+                                         (flags & MSG_PEEK) != 0, &copied);
       stack.flush();
+      if (faults) return Error{EFAULT};
       message.msg_flags = copied < datagram->bytes ? MSG_TRUNC : 0;
       message.msg_namelen = name_room;
       if (message.msg_name != nullptr) {
         sockaddr_storage storage;
         const socklen_t real = show_address(datagram->from, family_, storage);
-        std::memcpy(message.msg_name, &storage, std::min(name_room, real));
+        const socklen_t fits = std::min(name_room, real);
+        if (!is_user_memory(message.msg_name, fits)) return Error{EFAULT};
+        std::memcpy(message.msg_name, &storage, fits);
         message.msg_namelen = real;
       }
       message.msg_controllen = control_room;
@@ -356,7 +387,8 @@ Result<size_t> SocketFile::receive_datagram(msghdr& message, int flags) {
       if (got || got.error() != EAGAIN) return got;
     }
     if (datagram_->readable()) continue;
-    if (shut_read_) return size_t{0};
+    // The kernel looks for that only when it waits (__skb_wait_for_more_packets()).
+    if (shut_read_ && may_block) return size_t{0};
     auto waited = wait_for(EPOLLIN | EPOLLRDHUP, may_block, deadline);
     if (!waited) return Error{waited.error()};
     if (datagram_ == nullptr) return Error{EBADF};

@@ -85,7 +85,18 @@ bool SocketFile::has_port() const {
   return (datagram_ != nullptr && datagram_->is_bound()) || kernel_name().port != 0;
 }
 
+// Its kernel socket has no port, and would take one. What is wrong with the address comes first
+// (__inet_bind()).
+Result<void> SocketFile::bind_accepted(const sockaddr* address, socklen_t length) {
+  const Fd other(sys::socket(family_, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!other) return Error{ENOBUFS};
+  auto bound = from_kernel(sys::bind(other.get(), address, length));
+  if (bound || bound.error() == EADDRINUSE) return Error{EINVAL};
+  return bound;
+}
+
 Result<void> SocketFile::bind(const sockaddr* address, socklen_t length) {
+  if (accepted_ && stream_ != nullptr) return bind_accepted(address, length);
   auto bound = from_kernel(sys::bind(fd_, address, length));
   if (!bound) return bound;
   const bool bypassed = can_bypass(kernel_name()) && (is_stream_socket() || open_datagram().ok());

@@ -395,6 +395,12 @@ void Stack::deliver(TcpEndpoint* endpoint, pbuf* segment, const Packet& packet) 
     pbuf_free(segment);
     return;
   }
+  const bool is_new = static_cast<int32_t>(sequence_number(packet) + payload - pcb->rcv_nxt) > 0;
+  if (payload != 0 && is_new && endpoint->takes_no_more()) {
+    pbuf_free(segment);
+    endpoint->refuse_data();
+    return;
+  }
   // To lwIP nothing is inside a closed window, so it would answer every acknowledgement.
   const bool closed_window = payload == 0 && pcb->rcv_wnd == 0 && (tcp_flags(packet) & kFin) == 0;
   if (closed_window) pcb->rcv_wnd = 1;

@@ -454,6 +454,18 @@ Result<void> TcpEndpoint::shutdown(int how) {
   return {};
 }
 
+// tcp_rcv_state_process() in net/ipv4/tcp_input.c, after RFC 1122 4.2.2.13.
+bool TcpEndpoint::takes_no_more() const {
+  return shut_read_ && !closed_ && pcb_ != nullptr &&
+         (pcb_->state == FIN_WAIT_1 || pcb_->state == FIN_WAIT_2);
+}
+
+void TcpEndpoint::refuse_data() {
+  abort();
+  fail(ECONNRESET);
+  stack_.settle(*this);
+}
+
 Readiness TcpEndpoint::readiness() const {
   if (closed_) return 0;
   // tcp_poll() in net/ipv4/tcp.c.
@@ -504,7 +516,10 @@ SocketState TcpEndpoint::state() const {
 
 void TcpEndpoint::info(void* out, socklen_t* length) const {
   tcp_info info{};
-  info.tcpi_state = static_cast<uint8_t>(state());
+  // In TIME-WAIT the kernel's socket is closed, and another object waits (tcp_time_wait()).
+  const SocketState reached = state();
+  info.tcpi_state =
+      static_cast<uint8_t>(reached == SocketState::kTimeWait ? SocketState::kClose : reached);
   info.tcpi_snd_mss = info.tcpi_rcv_mss = info.tcpi_advmss = mss();
   info.tcpi_pmtu = stack_.port().capabilities().mtu_bytes;
   info.tcpi_rcv_space = TCP_WND;

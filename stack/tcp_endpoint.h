@@ -117,6 +117,9 @@ class TcpEndpoint {
 
   void apply_options() UP_REQUIRES(stack_mutex);
   void arrived(pbuf* data) UP_REQUIRES(stack_mutex);
+  // Both directions are shut: what comes is answered by a reset.
+  bool takes_no_more() const UP_REQUIRES(stack_mutex);
+  void refuse_data() UP_REQUIRES(stack_mutex);
   void peer_finished() UP_REQUIRES(stack_mutex);
   void acknowledged() UP_REQUIRES(stack_mutex);
   void established() UP_REQUIRES(stack_mutex);
