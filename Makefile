@@ -107,6 +107,9 @@ BENCH := $(BENCH_SRC:tools/bench/%.cpp=$(B)/bench/%)
 PRELOAD := $(addprefix $(B)/,$(basename $(wildcard tests/preload/*.c) \
              $(filter-out %_test.cpp,$(wildcard tests/preload/*.cpp)) \
              $(wildcard tests/netns/programs/*.cpp)))
+# What makes the calls of the differential tests: a program without our library.
+DIFF_SRC := $(wildcard tests/diff/executor/*.cpp)
+DIFF_EXECUTOR := $(B)/tests/diff/executor
 # Each tests/socket/programs/NAME.cpp is a program on the Socket class, with the scenarios in it.
 SOCKET_PROGRAMS := $(patsubst %.cpp,$(B)/%,$(wildcard tests/socket/programs/*.cpp))
 
@@ -131,7 +134,8 @@ IN_VM = --vm backports $(filter-out $(VM_OLD_T),$(sort $(wildcard tests/vm/*_tes
 endif
 
 .PHONY: all library broker tool bench-programs
-all: $(LIBRARY) $(CLASS_LIBRARIES) $(BROKER) $(TOOL) $(BENCH) $(PRELOAD) $(SOCKET_PROGRAMS) $(VM_BPF)
+all: $(LIBRARY) $(CLASS_LIBRARIES) $(BROKER) $(TOOL) $(BENCH) $(PRELOAD) $(SOCKET_PROGRAMS) \
+     $(DIFF_EXECUTOR) $(VM_BPF)
 library: $(LIBRARY) $(CLASS_LIBRARIES)
 broker: $(BROKER)
 tool: $(TOOL)
@@ -273,6 +277,11 @@ $(B)/tests/netns/programs/%: tests/netns/programs/%.cpp $(B)/flags
 	$(call say,CXX)
 	$(Q)$(CXX) -std=c++20 $(OPTIMIZE) -Wall -Wextra $(WERROR) -I. -MMD -MP -MF $@.d $< -o $@
 
+$(DIFF_EXECUTOR): $(call object,$(DIFF_SRC))
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(CXX) -o $@ $(filter %.o,$^) $(SANITIZE) $(LDFLAGS) -pthread
+
 # Those of the unit test are linked with the stack itself.
 SCENARIO_OBJ := $(call object,$(filter-out tests/socket/wire_%,$(wildcard tests/socket/*.cpp)))
 $(B)/tests/socket/programs/%: $(B)/obj/tests/socket/programs/%.o $(SCENARIO_OBJ) $(B)/libunderpass-socket.so
@@ -292,12 +301,12 @@ endef
 $(foreach folder,$(TEST_FOLDERS),$(eval $(call test_rule,$(folder))))
 
 ALL_OBJ := $(BASE_OBJ) $(XDP_OBJ) $(BROKER_OBJ) $(STACK_OBJ) $(SHIM_OBJ) $(TOOLS_OBJ) $(TEST_OBJ) \
-           $(call object,$(BENCH_SRC)) $(LWIP_OBJ)
+           $(call object,$(BENCH_SRC) $(DIFF_SRC)) $(LWIP_OBJ)
 -include $(ALL_OBJ:.o=.d) $(B)/steer.bpf.d $(PRELOAD:%=%.d) $(VM_BPF:.o=.d)
 
 # --- tests -------------------------------------------------------------------------------------
 
-.PHONY: test test-vm unit unit-asan unit-tsan steer integration test-programs
+.PHONY: test test-vm unit unit-asan unit-tsan steer integration diff-test test-programs
 test-programs: $(UNIT_TESTS) $(STEER_TESTS)
 
 # scripts/bootstrap comes first: without it there may be nothing to build with.
@@ -317,6 +326,12 @@ steer: $(STEER_TESTS)
 	scripts/run_tests $(STEER_TESTS)
 integration: all
 	scripts/run_tests $(T)
+
+# Random sequences of calls, on the kernel and on bypass: N of them, of a SEED.
+N ?= 200
+SEED ?= 1
+diff-test: all
+	/usr/bin/python3 -B tests/diff/diff_run.py --count $(N) --seed $(SEED)
 
 ASAN := B=build/asan OPTIMIZE="-O1 -g" SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
 unit-asan:
@@ -397,6 +412,7 @@ help:
 	@echo 'unit         unit tests; unit-asan, unit-tsan: under a sanitizer'
 	@echo 'steer        tests of the XDP program (root)'
 	@echo 'integration  tests/*/*_test.py (root); T="FILES" runs only those'
+	@echo 'diff-test    N=200 random sequences of socket calls of SEED=1, on the kernel and on bypass (root)'
 	@echo 'test-vm      tests/vm/*_test.py on Debian'"'"'s kernel, under qemu; VM_T="FILES" runs only those'
 	@echo 'check        format, layers, headers, exports, g++ and clang, unit tests plain and ASan'
 	@echo 'format       rewrite the files as check wants them'

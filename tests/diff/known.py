@@ -1,0 +1,63 @@
+"""known.py - the differences that are known and accepted: what they are, and why
+
+The one table. Each entry says what docs/compatibility.md says of it (a test looks the words up there), and
+which differences of transcripts are meant. Where a difference leaves the rest of a sequence as it was
+(`goes_on`), comparing goes on behind it; otherwise the sequence is not looked at any further.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Known:
+    name: str
+    reason: str
+    # Words of docs/compatibility.md.
+    documented: str
+    matches: object
+    goes_on: bool = False
+
+
+def _of(call, *words):
+    """Of that call, with one of the words in its arguments."""
+    return lambda one: one.call == call and any(one.step.uses(word) for word in words)
+
+
+def _flag(name):
+    return lambda one: one.step is not None and one.step.uses(name)
+
+
+def _option(*names):
+    """Setting or asking for one of them."""
+    return lambda one: one.call in ("setsockopt", "getsockopt") and any(one.step.uses(name) for name in names)
+
+
+def _earlier(one, matches):
+    """Whether a step before was such a one."""
+    return any(matches(step) for step in one.sequence.steps[:one.index + 1])
+
+
+KNOWN = [
+    Known("the error after a connection was dissolved",
+          "the stack drops the connection and its error with it",
+          "`poll` and SO_ERROR after connect with AF_UNSPEC",
+          _of("connect", "AF_UNSPEC")),
+    Known("urgent data to send", "the stack has no urgent pointer", "`send` with MSG_OOB", _flag("MSG_OOB")),
+    Known("the error queue", "the stack keeps none", "MSG_ERRQUEUE, MSG_ZEROCOPY's notes", _flag("MSG_ERRQUEUE")),
+    Known("zero-copy notes", "the stack keeps no error queue", "MSG_ERRQUEUE, MSG_ZEROCOPY's notes",
+          lambda one: _earlier(one, lambda step: step.uses("MSG_ZEROCOPY") or step.uses("SO_ZEROCOPY"))),
+    Known("splice", "EINVAL has the program copy", "| `splice` | moves bytes",
+          lambda one: one.call == "splice"),
+    Known("readable from so many bytes on", "the stack has no low-water mark", "| SO_RCVLOWAT |",
+          lambda one: _earlier(one, lambda step: step.call == "setsockopt" and step.uses("SO_RCVLOWAT"))),
+    Known("fast open of a connection", "kept, without effect", "| TCP_FASTOPEN_CONNECT on a connection |",
+          _option("TCP_FASTOPEN_CONNECT", "TCP_FASTOPEN")),
+    Known("the size of buffers", "the stack's are its own; the kernel's grow as it sees fit",
+          "SO_SNDBUF, SO_RCVBUF | obeyed", lambda one: one.call == "getsockopt" and (
+              one.step.uses("SO_SNDBUF") or one.step.uses("SO_RCVBUF")), goes_on=True),
+]
+
+
+def known(difference):
+    """The entry that a difference is one of, or None."""
+    return next((one for one in KNOWN if one.matches(difference)), None)
