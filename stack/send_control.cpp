@@ -26,8 +26,43 @@ bool apply_packet_info(const in_pktinfo& info, uint32_t ifindex, SendControl& co
   return true;
 }
 
+bool apply_packet_info(const in6_pktinfo& info, uint32_t ifindex, SendControl& control) {
+  const IpAddress source = IpAddress::from_v6(info.ipi6_addr);
+  if (info.ipi6_ifindex != 0 && info.ipi6_ifindex != ifindex) return false;
+  // "::" says nothing of an IPv6 packet, and is refused of an IPv4 one.
+  if (source == IpAddress::any(AF_INET6)) return !control.source.is_v4();
+  if (source.is_v4() != control.source.is_v4()) return false;
+  control.source = source;
+  return true;
+}
+
+// -1 stands for what the socket says (RFC 3542 6.3, 6.5).
+bool apply_number(std::optional<int> number, int least, uint8_t& out) {
+  if (!number || *number > UINT8_MAX || (*number < least && *number != -1)) return false;
+  if (*number != -1) out = static_cast<uint8_t>(*number);
+  return true;
+}
+
+bool apply_v6(const cmsghdr& header, const void* data, uint32_t ifindex, SendControl& control) {
+  const bool over_v4 = control.source.is_v4();
+  switch (header.cmsg_type) {
+    case IPV6_PKTINFO: {
+      const auto info = payload<in6_pktinfo>(header, data);
+      return info && apply_packet_info(*info, ifindex, control);
+    }
+    // Over IPv4 it would have to be IPv4's. A hop limit of 0 is the kernel's to send.
+    case IPV6_HOPLIMIT:
+      return !over_v4 && apply_number(payload<int>(header, data), 1, control.ttl);
+    case IPV6_TCLASS:
+      return !over_v4 && apply_number(payload<int>(header, data), 0, control.tos);
+    default:
+      return false;
+  }
+}
+
 bool apply(const cmsghdr& header, const void* data, uint32_t ifindex, SendControl& control) {
-  if (header.cmsg_level != IPPROTO_IP) return false;
+  if (header.cmsg_level == IPPROTO_IPV6) return apply_v6(header, data, ifindex, control);
+  if (header.cmsg_level != IPPROTO_IP || !control.source.is_v4()) return false;
   const auto number = payload<int>(header, data);
   const auto byte = payload<uint8_t>(header, data);
   switch (header.cmsg_type) {

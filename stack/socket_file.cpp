@@ -560,6 +560,7 @@ Result<void> SocketFile::setsockopt(int level, int name, const void* value, sock
   if (type_ == SOCK_STREAM && stream_ == nullptr) {
     options_.remember(level, name, value, length);
   }
+  if (level == IPPROTO_IPV6 && name == IPV6_ADDRFORM) family_ = AF_INET;
   if (note_option(options_, level, name, value, length, fd_)) apply_options();
   return {};
 }
@@ -569,7 +570,8 @@ Result<void> SocketFile::get_stream_option(int level, int name, void* value, soc
   const bool socket_error = level == SOL_SOCKET && name == SO_ERROR;
   const bool tcp_information = level == IPPROTO_TCP && name == TCP_INFO;
   const bool segment_bytes = level == IPPROTO_TCP && name == TCP_MAXSEG;
-  const bool path_mtu = level == IPPROTO_IP && name == IP_MTU;
+  const bool path_mtu = (level == IPPROTO_IP && name == IP_MTU) ||
+                        (level == IPPROTO_IPV6 && name == IPV6_MTU && family_ == AF_INET6);
   if (!socket_error && !tcp_information && !segment_bytes && !path_mtu) return Error{ENOPROTOOPT};
   if (static_cast<int>(*length) < 0) return Error{EINVAL};
   if (!is_user_memory(value, *length)) return Error{EFAULT};

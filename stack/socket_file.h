@@ -170,7 +170,6 @@ class SocketFile : public OpenFile, private EndpointOwner {
   Result<size_t> send_datagram_by_kernel(const msghdr& message, int flags) UP_REQUIRES(stack_mutex);
   Result<size_t> receive_datagram(msghdr& message, int flags) UP_REQUIRES(stack_mutex);
   Result<size_t> receive_datagram_from_kernel(msghdr& message, int flags) UP_REQUIRES(stack_mutex);
-  void write_control(msghdr& message, const struct Datagram& datagram) UP_REQUIRES(stack_mutex);
   size_t header_bytes(const IpAddress& to) const;
   bool pending_kernel_error() UP_REQUIRES(stack_mutex);
   void apply_options() UP_REQUIRES(stack_mutex);
@@ -180,7 +179,7 @@ class SocketFile : public OpenFile, private EndpointOwner {
       UP_REQUIRES(stack_mutex);
   void linger(uint64_t limit_ns) UP_REQUIRES(stack_mutex);
 
-  const int family_;
+  int family_;  // IPV6_ADDRFORM makes AF_INET of AF_INET6
   const int type_;
   const uint8_t protocol_;
   Placement placement_ = Placement::kUnplaced;

@@ -9,6 +9,7 @@
 #include "base/user_pointer.h"
 #include "stack/clock.h"
 #include "stack/process.h"
+#include "stack/receive_control.h"
 #include "stack/send_control.h"
 #include "stack/socket_file.h"
 #include "stack/socket_parts.h"
@@ -58,22 +59,6 @@ bool would_fault(std::span<const iovec> pieces, size_t skip, size_t bytes) {
     skip = 0;
   }
   return false;
-}
-
-// One control message, or as much of it as fits and MSG_CTRUNC, as put_cmsg() in net/core/scm.c.
-void put_control(msghdr& message, size_t& used, size_t room, int level, int type, const void* data,
-                 size_t bytes) {
-  const size_t left = room - used;
-  if (left < CMSG_LEN(bytes)) message.msg_flags |= MSG_CTRUNC;
-  if (left < sizeof(cmsghdr)) return;
-  cmsghdr header{};
-  header.cmsg_len = std::min(left, CMSG_LEN(bytes));
-  header.cmsg_level = level;
-  header.cmsg_type = type;
-  auto* at = static_cast<uint8_t*>(message.msg_control) + used;
-  std::memcpy(at, &header, sizeof header);
-  std::memcpy(at + CMSG_LEN(0), data, header.cmsg_len - sizeof header);
-  used += std::min(CMSG_SPACE(bytes), left);
 }
 
 // A call that may block and is the kernel's alone, with the lock given back.
@@ -271,8 +256,11 @@ Result<size_t> SocketFile::send_datagram(const msghdr& message, int flags) {
   const size_t limit = stack.port().capabilities().mtu_bytes - header_bytes(to.ip);
   if (to.port == 0 || !is_carried(to.ip) || *total > limit) return by_kernel();
   const uint32_t ifindex = interface_index();
-  const auto control = read_send_control(
-      message, {IpAddress::any(to.ip.family()), options_.tcp.ttl, options_.tcp.tos}, ifindex);
+  const TcpOptions& own = options_.tcp;
+  const SendControl otherwise{IpAddress::any(to.ip.family()),
+                              to.ip.is_v4() ? own.ttl : own.hop_limit,
+                              to.ip.is_v4() ? own.tos : own.traffic_class};
+  const auto control = read_send_control(message, otherwise, ifindex);
   if (!control || !can_bypass({control->source, 0, ifindex})) return by_kernel();
   const Destination& destination =
       stack.destinations().look_up(to.ip, std::max(stack.last_drive_ns(), monotonic_ns()));
@@ -378,7 +366,7 @@ Result<size_t> SocketFile::receive_datagram(msghdr& message, int flags) {
         message.msg_namelen = real;
       }
       message.msg_controllen = control_room;
-      write_control(message, *datagram);
+      write_receive_control(message, options_, *datagram, interface_index());
       return (flags & MSG_TRUNC) != 0 ? size_t{datagram->bytes} : copied;
     }
     if (kernel_ready_ || (!may_block && (++empty_looks_ < kBusyLooks ||
@@ -393,36 +381,6 @@ Result<size_t> SocketFile::receive_datagram(msghdr& message, int flags) {
     if (!waited) return Error{waited.error()};
     if (datagram_ == nullptr) return Error{EBADF};
   }
-}
-
-void SocketFile::write_control(msghdr& message, const Datagram& datagram) {
-  const size_t room = message.msg_control == nullptr ? 0 : message.msg_controllen;
-  size_t used = 0;
-  const auto seconds = static_cast<time_t>(datagram.arrived_ns / kNsPerS);
-  const auto fraction_ns = static_cast<long>(datagram.arrived_ns % kNsPerS);
-  if (options_.timestamp_ns) {
-    const timespec time{seconds, fraction_ns};
-    put_control(message, used, room, SOL_SOCKET, SO_TIMESTAMPNS, &time, sizeof time);
-  } else if (options_.timestamp) {
-    const timeval time{seconds, fraction_ns / 1000};
-    put_control(message, used, room, SOL_SOCKET, SO_TIMESTAMP, &time, sizeof time);
-  }
-  if (options_.packet_info) {
-    in_pktinfo info{};
-    info.ipi_ifindex = static_cast<int>(Process::instance().attachment()->control().ifindex);
-    info.ipi_spec_dst.s_addr = datagram.to.v4();
-    info.ipi_addr.s_addr = datagram.to.v4();
-    put_control(message, used, room, IPPROTO_IP, IP_PKTINFO, &info, sizeof info);
-  }
-  if (options_.receive_ttl) {
-    const int ttl = datagram.ttl;
-    put_control(message, used, room, IPPROTO_IP, IP_TTL, &ttl, sizeof ttl);
-  }
-  if (options_.receive_tos) {
-    const uint8_t tos = datagram.tos;
-    put_control(message, used, room, IPPROTO_IP, IP_TOS, &tos, sizeof tos);
-  }
-  message.msg_controllen = used;
 }
 
 }  // namespace underpass

@@ -15,6 +15,11 @@ namespace underpass {
 
 namespace {
 
+// Of <linux/in6.h>, which does not go with <netinet/in.h>.
+constexpr int kIpv6FlowInfo = 11;
+constexpr int kIpv6FlowLabelManager = 32;
+constexpr int kIpv6FlowInfoSend = 33;
+
 int read_int(const void* value, socklen_t length) {
   int out = 0;
   // IP options may be given as one byte (do_ip_setsockopt).
@@ -111,6 +116,51 @@ bool note_ip_level(SocketOptions& options, int name, const void* value, socklen_
   }
 }
 
+bool note_ipv6_level(SocketOptions& options, int name, const void* value, socklen_t length) {
+  const int number = read_int(value, length);
+  switch (name) {
+    case IPV6_UNICAST_HOPS:
+      options.tcp.hop_limit = number < 0 ? 0 : static_cast<uint8_t>(number);
+      return true;
+    case IPV6_TCLASS:
+      options.tcp.traffic_class = number < 0 ? 0 : static_cast<uint8_t>(number);
+      return true;
+    case IPV6_RECVPKTINFO:
+      options.packet_info_v6 = number != 0;
+      return true;
+    case IPV6_RECVHOPLIMIT:
+      options.receive_hop_limit = number != 0;
+      return true;
+    case IPV6_RECVTCLASS:
+      options.receive_traffic_class = number != 0;
+      return true;
+    case IPV6_PKTINFO:  // for all that is sent; so is what follows
+    case IPV6_HOPOPTS:
+    case IPV6_RTHDR:
+    case IPV6_RTHDRDSTOPTS:
+    case IPV6_DSTOPTS:
+    case IPV6_NEXTHOP:
+    case kIpv6FlowLabelManager:
+    case IPV6_UNICAST_IF:
+    case IPV6_ADDR_PREFERENCES:
+    case IPV6_MTU:
+    case IPV6_MINHOPCOUNT:
+    case IPV6_HDRINCL:
+      options.kernel_only = true;
+      return true;
+    case IPV6_2292PKTINFO:
+    case IPV6_2292HOPLIMIT:
+    case kIpv6FlowInfo:
+    case kIpv6FlowInfoSend:
+    case IPV6_RECVORIGDSTADDR:
+    case IPV6_TRANSPARENT:
+      options.kernel_only = options.kernel_only || number != 0;
+      return true;
+    default:
+      return false;
+  }
+}
+
 bool note_tcp_level(SocketOptions& options, int name, const void* value, socklen_t length) {
   const int number = read_int(value, length);
   constexpr uint32_t kMsPerS = 1000;
@@ -158,6 +208,8 @@ bool note_option(SocketOptions& options, int level, int name, const void* value,
       return note_socket_level(options, name, value, length, fd);
     case IPPROTO_IP:
       return note_ip_level(options, name, value, length);
+    case IPPROTO_IPV6:
+      return note_ipv6_level(options, name, value, length);
     case IPPROTO_TCP:
       return note_tcp_level(options, name, value, length);
     case IPPROTO_UDP:

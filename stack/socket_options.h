@@ -16,12 +16,15 @@ struct SocketOptions {
   TcpOptions tcp;
   uint64_t receive_timeout_ns = 0;  // 0: none
   uint64_t send_timeout_ns = 0;
-  uint32_t receive_buffer_bytes = 0;  // as SO_RCVBUF reads back; 0: the default
-  bool packet_info = false;           // IP_PKTINFO
-  bool receive_ttl = false;           // IP_RECVTTL
-  bool receive_tos = false;           // IP_RECVTOS
-  bool timestamp = false;             // SO_TIMESTAMP
-  bool timestamp_ns = false;          // SO_TIMESTAMPNS
+  uint32_t receive_buffer_bytes = 0;   // as SO_RCVBUF reads back; 0: the default
+  bool packet_info = false;            // IP_PKTINFO
+  bool receive_ttl = false;            // IP_RECVTTL
+  bool receive_tos = false;            // IP_RECVTOS
+  bool packet_info_v6 = false;         // IPV6_RECVPKTINFO
+  bool receive_hop_limit = false;      // IPV6_RECVHOPLIMIT
+  bool receive_traffic_class = false;  // IPV6_RECVTCLASS
+  bool timestamp = false;              // SO_TIMESTAMP
+  bool timestamp_ns = false;           // SO_TIMESTAMPNS
   bool broadcast = false;
   bool syn_count_set = false;    // TCP_SYNCNT
   bool header_included = false;  // IP_HDRINCL

@@ -46,6 +46,9 @@ struct TcpOptions {
   uint8_t synack_retries = 5;    // net.ipv4.tcp_synack_retries, or a listener's TCP_SYNCNT
   uint8_t ttl = 64;
   uint8_t tos = 0;
+  // The same over IPv6, which a socket of both families has beside them. 0: the route's.
+  uint8_t hop_limit = 0;
+  uint8_t traffic_class = 0;
   // SO_LINGER: -1 off, else seconds.
   int linger_s = -1;
 };

@@ -122,15 +122,13 @@ std::string send_to(int slot, scenario::Name address, size_t bytes) {
                        scenario::plain(address), scenario::size(address)));
 }
 
-// One datagram; `source` gets its port.
-std::string receive_from(int slot, int& source) {
+// One datagram; `from` gets where it comes from.
+std::string receive_from(int slot, scenario::Name& from) {
   std::string buffer(70000, '\0');
-  scenario::Name from{};
   socklen_t length = scenario::size(from);
   const ssize_t got =
       recvfrom(slots[slot], buffer.data(), buffer.size(), 0, scenario::plain(from), &length);
   if (got < 0) return errno_name(errno);
-  source = scenario::port_in(from);
   char line[64];
   snprintf(line, sizeof line, "%zd #%08x", got,
            scenario::digest(buffer.data(), static_cast<size_t>(got)));
@@ -158,7 +156,7 @@ std::string set_int(int slot, int level, int name, int value) {
   return result(setsockopt(slots[slot], level, name, &value, sizeof value));
 }
 
-int source_port = 0;
+scenario::Name source;
 
 std::string stream_command(const std::string& verb, int slot, int value, const char* text) {
   if (verb == "listen") return start_listening(slot, value == 0 ? 8 : value);
@@ -201,8 +199,9 @@ std::string command(const char* line) {
   if (name == "sendtosecond") {
     return send_to(slot, scenario::second_of(scenario::peer_ip, value), bytes);
   }
-  if (name == "recvfrom") return receive_from(slot, source_port);
-  if (name == "source") return std::to_string(source_port);
+  if (name == "recvfrom") return receive_from(slot, source);
+  if (name == "source") return std::to_string(scenario::port_in(source));
+  if (name == "sourceip") return scenario::ip_name(scenario::ip_of(source));
   if (name == "echo") return echo_datagram(slot);
   return stream_command(name, slot, value, text);
 }

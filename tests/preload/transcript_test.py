@@ -237,6 +237,10 @@ class DatagramsTest(TranscriptTest):
     test_datagrams_mapped = add_tests("datagrams", "mapped", CLIENT)
 
 
+class Ipv6Test(TranscriptTest):
+    test_ipv6_mapped = add_tests("ipv6", "mapped", CLIENT)
+
+
 class FortifiedTest(TranscriptTest):
     test_fortified = add_tests("fortified")
 

@@ -1,0 +1,17 @@
+// receive_control.h - what the program asks to be told of a datagram (ip(7), RFC 3542, cmsg(3))
+#pragma once
+
+#include <sys/socket.h>
+
+#include <cstdint>
+
+#include "stack/socket_options.h"
+#include "stack/udp_endpoint.h"
+
+namespace underpass {
+
+// As far as the message has room for it; sets msg_controllen. `ifindex` is where it has come in.
+void write_receive_control(msghdr& message, const SocketOptions& options, const Datagram& datagram,
+                           uint32_t ifindex);
+
+}  // namespace underpass
