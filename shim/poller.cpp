@@ -18,8 +18,15 @@ constexpr uint64_t kKernelTurnNs = 20 * kNsPerUs;
 
 // One file of ours: its place among the program's pollfds, and what wakes us.
 struct Watched {
-  Watched(Waiter& waiter, OpenFile& open, size_t place, short events)
-      : file(&open), index(place), observation(waiter, static_cast<Readiness>(events)) {}
+  Watched(Waiter& waiter, OpenFile& open, size_t place, short events) UP_NO_THREAD_SAFETY
+      : file(&open),
+        index(place),
+        observation(waiter, static_cast<Readiness>(events)) {
+    file->call_begins();
+  }
+  ~Watched() UP_NO_THREAD_SAFETY { file->call_ends(); }
+  Watched(const Watched&) = delete;
+  Watched& operator=(const Watched&) = delete;
   Ref<OpenFile> file;
   size_t index;
   WaiterObservation observation;

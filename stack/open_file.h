@@ -35,6 +35,11 @@ class OpenFile : public ReadinessSource {
   // caller.
   virtual void last_close(int fd) UP_REQUIRES(stack_mutex) = 0;
 
+  // A call in progress keeps the file, as fdget() does in the kernel: a close meanwhile takes
+  // effect when the last one has ended.
+  virtual void call_begins() UP_REQUIRES(stack_mutex) {}
+  virtual void call_ends() UP_REQUIRES(stack_mutex) {}
+
   // The descriptor that names the kernel's file; one of several where it was dup'ed.
   int fd() const UP_REQUIRES(stack_mutex) { return fd_; }
   void add_fd(int fd) UP_REQUIRES(stack_mutex) { dups_.push_back(fd); }

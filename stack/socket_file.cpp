@@ -193,11 +193,13 @@ std::optional<Result<void>> SocketFile::connect(const sockaddr* address, socklen
   }
   // What is left fails at once, or disconnects a datagram socket: nothing that blocks.
   auto done = from_kernel(sys::connect(fd_, address, length));
-  if (done && is_disconnect(address, length) && datagram_ != nullptr) {
+  if (!done || !is_disconnect(address, length)) return done;
+  if (datagram_ != nullptr) {
     datagram_->set_remote({IpAddress::any(family_), 0, 0});
     follow_kernel_name();
   }
-  return done;
+  if (listener_ != nullptr) stop_listening();
+  return {};
 }
 
 std::optional<Route> SocketFile::route_through_interface(const SocketAddress& remote) const {
@@ -380,6 +382,15 @@ Result<void> SocketFile::listen(int backlog) {
   return {};
 }
 
+// shutdown(2), or connect(2) with AF_UNSPEC: it is as after bind(2), and may listen again.
+void SocketFile::stop_listening() {
+  std::exchange(listener_, nullptr)->close();
+  the_stack().flush();
+  if (!nonblocking_) sys::fcntl(fd_, F_SETFL, sys::fcntl(fd_, F_GETFL) & ~O_NONBLOCK);
+  notify(EPOLLIN | EPOLLHUP);
+  place(Placement::kUnplaced);
+}
+
 Result<Accepted> SocketFile::take_from_kernel(sockaddr* address, socklen_t* length, int flags) {
   const int fd = sys::accept4(fd_, address, length, flags);
   if (fd < 0) {
@@ -447,7 +458,20 @@ Result<Accepted> SocketFile::accept(sockaddr* address, socklen_t* length, int fl
 
 // ---- shutdown, close
 
+// Of one that is not connected it says ENOTCONN, and takes effect (inet_shutdown()).
+Result<void> SocketFile::shutdown_datagram(int how) {
+  auto done = from_kernel(sys::shutdown(fd_, how));
+  if (!done && done.error() != ENOTCONN) return done;
+  shut_write_ = shut_write_ || how != SHUT_RD;
+  if (how != SHUT_WR) {
+    shut_read_ = true;
+    notify(EPOLLIN | EPOLLRDHUP | (shut_write_ ? EPOLLHUP : 0U));
+  }
+  return done;
+}
+
 Result<void> SocketFile::shutdown(int how) {
+  if (!is_stream_socket()) return shutdown_datagram(how);
   switch (placement_) {
     case Placement::kStream: {
       auto done = stream_->shutdown(how);
@@ -456,26 +480,10 @@ Result<void> SocketFile::shutdown(int how) {
     }
     case Placement::kListener: {
       auto done = from_kernel(sys::shutdown(fd_, how));
-      if (done && how != SHUT_WR) {
-        listener_->close();
-        listener_ = nullptr;
-        the_stack().flush();
-        notify(EPOLLIN | EPOLLHUP);
-        place(Placement::kKernel);
-      }
+      if (done && how != SHUT_WR) stop_listening();
       return done;
     }
-    case Placement::kDatagram: {
-      auto done = from_kernel(sys::shutdown(fd_, how));
-      // Of one that is not connected it says ENOTCONN, and does it (inet_shutdown()).
-      if (!done && done.error() != ENOTCONN) return done;
-      shut_write_ = shut_write_ || how != SHUT_RD;
-      if (how != SHUT_WR) {
-        shut_read_ = true;
-        notify(EPOLLIN | EPOLLRDHUP | (shut_write_ ? EPOLLHUP : 0U));
-      }
-      return done;
-    }
+    case Placement::kDatagram:
     case Placement::kUnplaced:
     case Placement::kKernel:
     case Placement::kInherited:

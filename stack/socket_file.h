@@ -86,6 +86,10 @@ class SocketFile : public OpenFile, private EndpointOwner {
   // The kernel socket is kept under a private number while the connection still has data, a FIN or
   // TIME_WAIT to see through (the port stays ours).
   void last_close(int fd) UP_REQUIRES(stack_mutex) override;
+  void call_begins() UP_REQUIRES(stack_mutex) override { ++calls_; }
+  void call_ends() UP_REQUIRES(stack_mutex) override {
+    if (--calls_ == 0 && closing_) close_now(closing_.get(), false);
+  }
 
   // What poll(2) would report of the bypassed side (EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLHUP,
   // EPOLLERR, EPOLLPRI; the same bits as POLL*). For kUnplaced and kKernel always 0: ask the
@@ -104,14 +108,11 @@ class SocketFile : public OpenFile, private EndpointOwner {
 
   void endpoint_event(Readiness events) UP_REQUIRES(stack_mutex) override { notify(events); }
   void place(Placement placement) UP_REQUIRES(stack_mutex);
-  // A call in progress keeps the file, as fdget() does in the kernel: a close meanwhile takes
-  // effect when the last one returns.
+  // For as long as one of our own verbs runs.
   class Call {
    public:
-    explicit Call(SocketFile& file) UP_NO_THREAD_SAFETY : file_(&file) { ++file.calls_; }
-    ~Call() UP_NO_THREAD_SAFETY {
-      if (--file_->calls_ == 0 && file_->closing_) file_->close_now(file_->closing_.get(), false);
-    }
+    explicit Call(SocketFile& file) UP_NO_THREAD_SAFETY : file_(&file) { file_->call_begins(); }
+    ~Call() UP_NO_THREAD_SAFETY { file_->call_ends(); }
     Call(const Call&) = delete;
     Call& operator=(const Call&) = delete;
 
@@ -159,12 +160,15 @@ class SocketFile : public OpenFile, private EndpointOwner {
   bool hides_nonblocking() const UP_REQUIRES(stack_mutex) {
     return placement_ == Placement::kListener || placement_ == Placement::kInherited;
   }
+  Result<void> shutdown_datagram(int how) UP_REQUIRES(stack_mutex);
+  void stop_listening() UP_REQUIRES(stack_mutex);
   Result<Accepted> take_bypassed(sockaddr* address, socklen_t* length, int flags)
       UP_REQUIRES(stack_mutex);
   Result<Accepted> take_from_kernel(sockaddr* address, socklen_t* length, int flags)
       UP_REQUIRES(stack_mutex);
   Result<size_t> send_connecting(const msghdr& message, int flags) UP_REQUIRES(stack_mutex);
   Result<size_t> send_stream(const msghdr& message, int flags) UP_REQUIRES(stack_mutex);
+  Result<size_t> receive(msghdr& message, int flags) UP_REQUIRES(stack_mutex);
   Result<size_t> receive_stream(msghdr& message, int flags) UP_REQUIRES(stack_mutex);
   Result<size_t> send_datagram(const msghdr& message, int flags) UP_REQUIRES(stack_mutex);
   Result<size_t> send_datagram_by_kernel(const msghdr& message, int flags) UP_REQUIRES(stack_mutex);

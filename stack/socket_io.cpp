@@ -102,6 +102,13 @@ Result<size_t> SocketFile::sendmsg(const msghdr& message, int flags) {
 }
 
 Result<size_t> SocketFile::recvmsg(msghdr& message, int flags) {
+  const msghdr before = message;
+  auto got = receive(message, flags);
+  if (!got) message = before;  // what fails writes nothing
+  return got;
+}
+
+Result<size_t> SocketFile::receive(msghdr& message, int flags) {
   if (!is_stream_socket()) return receive_datagram(message, flags);
   if (placement_ == Placement::kStream) return receive_stream(message, flags);
   const long got = sys::recvmsg(fd_, &message, flags | MSG_DONTWAIT);
@@ -376,7 +383,12 @@ Result<size_t> SocketFile::receive_datagram(msghdr& message, int flags) {
     }
     if (datagram_->readable()) continue;
     // The kernel looks for that only when it waits (__skb_wait_for_more_packets()).
-    if (shut_read_ && may_block) return size_t{0};
+    if (shut_read_ && may_block) {
+      message.msg_namelen = 0;
+      message.msg_controllen = 0;
+      message.msg_flags = 0;
+      return size_t{0};
+    }
     auto waited = wait_for(EPOLLIN | EPOLLRDHUP, may_block, deadline);
     if (!waited) return Error{waited.error()};
     if (datagram_ == nullptr) return Error{EBADF};

@@ -408,8 +408,10 @@ size_t TcpEndpoint::copy_out(std::span<const iovec> data, size_t skip_bytes, boo
 Result<size_t> TcpEndpoint::receive(std::span<const iovec> data, size_t skip_bytes, int flags) {
   if (closed_) return Error{EAGAIN};
   if (rx_bytes_ == 0) {
+    // After the peer's FIN there is nothing but the end, also behind a reset (SOCK_DONE).
+    if (peer_finished_) return size_t{0};
     if (error_ != 0) return Error{take_error()};
-    if (peer_finished_ || shut_read_ || (pcb_ == nullptr && !connecting_)) return size_t{0};
+    if (shut_read_ || (pcb_ == nullptr && !connecting_)) return size_t{0};
     return Error{EAGAIN};
   }
   const bool consume = (flags & MSG_PEEK) == 0;

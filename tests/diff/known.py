@@ -5,6 +5,7 @@ which differences of transcripts are meant. Where a difference leaves the rest o
 (`goes_on`), comparing goes on behind it; otherwise the sequence is not looked at any further.
 """
 
+import re
 from dataclasses import dataclass
 
 
@@ -52,6 +53,14 @@ KNOWN = [
           lambda one: _earlier(one, lambda step: step.call == "setsockopt" and step.uses("SO_RCVLOWAT"))),
     Known("fast open of a connection", "kept, without effect", "| TCP_FASTOPEN_CONNECT on a connection |",
           _option("TCP_FASTOPEN_CONNECT", "TCP_FASTOPEN")),
+    Known("a port that connections still have", "the connections are not the kernel's, which guards the port",
+          "`bind` and `listen` without SO_REUSEADDR on a port that connections",
+          lambda one: one.call in ("bind", "listen") and "EADDRINUSE" in one.kernel and one.bypass == "result: 0"),
+    Known("the number of a blocked accept", "a descriptor is made when there is something for it",
+          "| a blocked `accept` | has reserved the number",
+          lambda one: _earlier(one, lambda step: step.call.startswith("accept")) and one.kind == "result" and
+          all(re.fullmatch(r"result: \d+( .*)?", line) for line in (one.kernel, one.bypass)) and
+          one.call in ("socket", "dup", "accept", "accept4", "epoll_create1", "fcntl", "file")),
     Known("the size of buffers", "the stack's are its own; the kernel's grow as it sees fit",
           "SO_SNDBUF, SO_RCVBUF | obeyed", lambda one: one.call == "getsockopt" and (
               one.step.uses("SO_SNDBUF") or one.step.uses("SO_RCVBUF")), goes_on=True),

@@ -113,7 +113,11 @@ Outcome call_recvmsg(Arguments& arguments) {
   message.msg_flags = 0x55;
   const auto got = ::recvmsg(fd, &message, flags);
   auto outcome = with_data(got, pieces.rooms);
-  if (!outcome.ok()) return outcome;
+  if (!outcome.ok()) {
+    return outcome.add("flags", message.msg_flags)
+        .add("namelen", message.msg_namelen)
+        .add("controllen", static_cast<long>(message.msg_controllen));
+  }
   if (from.length != nullptr) *from.length = message.msg_namelen;
   outcome.add("flags", message.msg_flags).add_address(from);
   if (control.memory != nullptr) outcome.add("control", kinds_of(message));
