@@ -271,6 +271,13 @@ UP_EXPORT int recvmmsg(int fd, mmsghdr* messages, unsigned count, int flags, tim
                                 ? Deadline::never()
                                 : Deadline::in_ns(static_cast<uint64_t>(timeout->tv_sec) * kNsPerS +
                                                   static_cast<uint64_t>(timeout->tv_nsec));
+  // A pending error comes before what can be read (do_recvmmsg() in net/socket.c).
+  int error = 0;
+  socklen_t bytes = sizeof error;
+  if ((flags & MSG_ERRQUEUE) == 0 && ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &bytes) == 0 &&
+      error != 0) {
+    return static_cast<int>(fail(error));
+  }
   const int each = flags & ~MSG_WAITFORONE;
   int done = 0;
   // The limit is looked at after each datagram only (recvmmsg(2), BUGS).

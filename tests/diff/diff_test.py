@@ -114,6 +114,7 @@ class ComparerTest(unittest.TestCase):
         self.assertEqual(names.address(bytes.fromhex("0200" "2711" "0a000001" "0000000000000000")), "A:P0")
         self.assertEqual(names.address(bytes.fromhex("0200" "c351" "0a000001" "0000000000000000")), "A:E1")
         self.assertEqual(names.address(bytes.fromhex("0200" "c352" "0a000001" "00000000000000ff")), "A:E2+ff")
+        self.assertEqual(names.address(bytes.fromhex("0200" "c353" "0a")), "0200:E30a")
         self.assertEqual(names.result("30000 data=####...30000:1"), "many data=#")
         self.assertEqual(names.result("-1 EAGAIN revents=5"), "-1 EAGAIN revents=IN|OUT")
 

@@ -113,6 +113,8 @@ class Names:
 
     def address(self, data):
         found = address_of(data)
+        if found is None and len(data) >= 4:  # cut
+            return f"{data[:2].hex()}:{self.port(int.from_bytes(data[2:4], 'big'))}{data[4:].hex()}"
         if found is None:
             return data.hex() or "none"
         host, port = found
@@ -182,7 +184,10 @@ class Run:
             for host in HOSTS:
                 for worker, words in enumerate(self.executors[host].ask("end").split(";")[1:3]):
                     if words:
+                        self.waiting.discard((host, worker))
+                        self.blocked.discard((host, worker))
                         self.say(f"{host}/{worker} ends", self.names.result(words))
+                self.settle()
         except Ended as end:
             self.lines.append(f"executor {end}")
         return [*transcript, tuple(self.lines)]

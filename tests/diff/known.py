@@ -38,6 +38,18 @@ def _earlier(one, matches):
     return any(matches(step) for step in one.sequence.steps[:one.index + 1])
 
 
+_RECEIVERS = ("recv", "recvfrom", "recvmsg", "recvmmsg", "read", "readv", "preadv2", "drain", "ioctl")
+
+
+def _by_the_kernel(step):
+    """A datagram that is too long for one frame, or stays on its host or goes to many."""
+    words = " ".join(step.words)
+    return (step.call.startswith(("send", "write", "pwrite")) and (
+        any(int(size) > 1472 for size in re.findall(r"d\d+\.(\d+)", words)) or
+        re.search(rf"@(lo|any|broadcast|group|{step.host}):|@name:", words) is not None or "control:" in words)
+            or step.call == "connect" and re.search(rf"@(lo|any|{step.host}):", words) is not None)
+
+
 KNOWN = [
     Known("the error after a connection was dissolved",
           "the stack drops the connection and its error with it",
@@ -59,8 +71,19 @@ KNOWN = [
     Known("the number of a blocked accept", "a descriptor is made when there is something for it",
           "| a blocked `accept` | has reserved the number",
           lambda one: _earlier(one, lambda step: step.call.startswith("accept")) and one.kind == "result" and
-          all(re.fullmatch(r"result: \d+( .*)?", line) for line in (one.kernel, one.bypass)) and
+          re.sub(r": \d+", ":", one.kernel) == re.sub(r": \d+", ":", one.bypass) and
           one.call in ("socket", "dup", "accept", "accept4", "epoll_create1", "fcntl", "file")),
+    Known("the segment size of a failed connect", "the kernel socket behind it has never connected",
+          "| TCP_MAXSEG of a socket whose connect has failed |", lambda one: one.call == "getsockopt" and
+          one.step.uses("TCP_MAXSEG") and _earlier(one, lambda step: step.call == "connect")),
+    Known("a failed connect's port", "its kernel socket was bound to have it", "| `bind` of a socket whose connect has failed |",
+          lambda one: one.call == "bind" and (one.kernel, one.bypass) == ("result: 0", "result: -1 EINVAL") and
+          _earlier(one, lambda step: step.call == "connect")),
+    Known("the order of two paths", "each path has a queue of its own", "| datagrams that come over both paths",
+          lambda one: _earlier(one, _by_the_kernel) and (one.kind == "ready" or one.call in _RECEIVERS)),
+    Known("poll after a close", "observers are told what they have asked for", "A `poll` or `select` whose descriptor another",
+          lambda one: one.kernel.endswith("NVAL") and " returns: 1 revents=" in one.kernel and
+          _earlier(one, lambda step: step.call == "close")),
     Known("the size of buffers", "the stack's are its own; the kernel's grow as it sees fit",
           "SO_SNDBUF, SO_RCVBUF | obeyed", lambda one: one.call == "getsockopt" and (
               one.step.uses("SO_SNDBUF") or one.step.uses("SO_RCVBUF")), goes_on=True),

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <iostream>
@@ -92,13 +93,16 @@ class Executor {
   static std::string look_at(size_t slot, int fd, long* held_bytes) {
     constexpr short kAll =
         POLLIN | POLLPRI | POLLOUT | POLLRDHUP | POLLRDNORM | POLLWRNORM | POLLRDBAND | POLLWRBAND;
+    int number = 0;
+    socklen_t length = sizeof number;
+    const bool socket = ::getsockopt(fd, SOL_SOCKET, SO_TYPE, &number, &length) == 0;
+    const bool stream = number == SOCK_STREAM;
+    // The kernel side of a bypassed one is looked at so often and no more (docs/compatibility.md).
+    if (socket && !stream) std::this_thread::sleep_for(std::chrono::microseconds(30));
     pollfd one{fd, kAll, 0};
     ::poll(&one, 1, 0);
     std::string text = "s" + std::to_string(slot) + ":" + std::to_string(one.revents);
-    int number = 0;
-    socklen_t length = sizeof number;
-    if (::getsockopt(fd, SOL_SOCKET, SO_TYPE, &number, &length) != 0) return text + " ";
-    const bool stream = number == SOCK_STREAM;
+    if (!socket) return text + " ";
     if (::ioctl(fd, FIONREAD, &number) == 0) text += ":" + std::to_string(number);
     tcp_info information{};
     length = sizeof information;
