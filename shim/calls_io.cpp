@@ -106,6 +106,17 @@ Result<void> give_address(const sockaddr_storage& from, socklen_t bytes, sockadd
   return {};
 }
 
+// An address that no socket takes: longer than any, or empty for datagrams. sendmsg(2) would cut
+// the one and take the other for none.
+bool is_no_length(int fd, const sockaddr* address, socklen_t length) {
+  if (address == nullptr) return false;
+  if (length > sizeof(sockaddr_storage)) return true;
+  if (length != 0) return false;
+  HeldFile file(fd);
+  const SocketFile* const socket = file.socket();
+  return socket != nullptr && !socket->is_stream_socket();
+}
+
 struct HowToTransfer {
   off64_t offset;
   int rwf_flags;
@@ -198,7 +209,9 @@ UP_EXPORT ssize_t send(int fd, const void* data, size_t size, int flags) {
 
 UP_EXPORT ssize_t sendto(int fd, const void* data, size_t size, int flags, const sockaddr* address,
                          socklen_t length) {
-  if (!FdTable::maybe_ours(fd)) return real().sendto(fd, data, size, flags, address, length);
+  if (!FdTable::maybe_ours(fd) || is_no_length(fd, address, length)) {
+    return real().sendto(fd, data, size, flags, address, length);
+  }
   iovec piece{const_cast<void*>(data), size};
   msghdr message = message_of(&piece, 1);
   message.msg_name = const_cast<sockaddr*>(address);

@@ -588,6 +588,13 @@ void TcpEndpoint::fail(int error) {
   event(kReadable | kWritable | EPOLLHUP | EPOLLRDHUP | (error != 0 ? EPOLLERR : 0U));
 }
 
+// Where a reset may stand: a probe of a closed window is behind what the peer takes
+// (tcp_acceptable_seq() in net/ipv4/tcp_output.c).
+uint32_t TcpEndpoint::acceptable_sequence() const {
+  const uint32_t window_end = pcb_->lastack + pcb_->snd_wnd;
+  return static_cast<int32_t>(pcb_->snd_nxt - window_end) > 0 ? window_end : pcb_->snd_nxt;
+}
+
 // Resets the connection without telling the owner.
 void TcpEndpoint::abort() {
   if (pcb_ == nullptr) return;
@@ -596,6 +603,7 @@ void TcpEndpoint::abort() {
   tcp_arg(pcb_, nullptr);
   // Where nothing has been agreed on there is nothing to reset (tcp_need_reset()).
   const bool reset = pcb_->state != SYN_SENT && pcb_->state != LAST_ACK && pcb_->state != CLOSING;
+  pcb_->snd_nxt = acceptable_sequence();
   tcp_abandon(pcb_, reset ? 1 : 0);
   pcb_ = nullptr;
 }
@@ -673,7 +681,7 @@ void TcpEndpoint::publish() {
   record_->rx_queue_bytes.store(static_cast<uint32_t>(rx_bytes_), relaxed);
   record_->tx_queue_bytes.store(static_cast<uint32_t>(unsent_bytes()), relaxed);
   if (pcb_ == nullptr) return;
-  record_->snd_nxt.store(pcb_->snd_nxt, relaxed);
+  record_->snd_nxt.store(acceptable_sequence(), relaxed);
   record_->rcv_nxt.store(pcb_->rcv_nxt, relaxed);
   record_->rtt_us.store(round_trip_.smoothed_us(), relaxed);
 }

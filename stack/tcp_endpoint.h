@@ -128,6 +128,7 @@ class TcpEndpoint {
   void established() UP_REQUIRES(stack_mutex);
   void fail(int error) UP_REQUIRES(stack_mutex);
   void abort() UP_REQUIRES(stack_mutex);
+  uint32_t acceptable_sequence() const UP_REQUIRES(stack_mutex);
   // Deletes itself, and tells nobody.
   void vanish() UP_REQUIRES(stack_mutex);
   void event(Readiness events) UP_REQUIRES(stack_mutex);

@@ -376,7 +376,8 @@ class Generator:
             self.weighted([
                 (5, lambda: self.add(file.host, "recv", file.name, self.room(), self.receive_flags(True), worker=worker)),
                 (2, lambda: self.add(file.host, "recv", file.name, "b1000", "MSG_WAITALL", worker=worker)),
-                (2, lambda: self.add(file.host, "recvmsg", file.name, self.rooms(), self.receive_flags(True), "o16",
+                # With no room for anything the kernel waits, but for what would be hard to say.
+                (2, lambda: self.add(file.host, "recvmsg", file.name, f"b8,{self.rooms()}", self.receive_flags(True), "o16",
                                      "b100", worker=worker)),
                 (2, lambda: self.add(file.host, "poll", f"{file.name}:{self.pick('POLLIN', 'POLLRDHUP', '0', 'POLLPRI')}",
                                      "-1", worker=worker)),

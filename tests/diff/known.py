@@ -74,8 +74,8 @@ KNOWN = [
           re.sub(r": \d+", ":", one.kernel) == re.sub(r": \d+", ":", one.bypass) and
           one.call in ("socket", "dup", "accept", "accept4", "epoll_create1", "fcntl", "file")),
     Known("the segment size of a failed connect", "the kernel socket behind it has never connected",
-          "| TCP_MAXSEG of a socket whose connect has failed |", lambda one: one.call == "getsockopt" and
-          one.step.uses("TCP_MAXSEG") and _earlier(one, lambda step: step.call == "connect")),
+          "| TCP_MAXSEG, IP_MTU of a socket whose connect has failed |", lambda one: one.call == "getsockopt" and
+          (one.step.uses("TCP_MAXSEG") or one.step.uses("IP_MTU")) and _earlier(one, lambda step: step.call == "connect")),
     Known("a failed connect's port", "its kernel socket was bound to have it", "| `bind` of a socket whose connect has failed |",
           lambda one: one.call == "bind" and (one.kernel, one.bypass) == ("result: 0", "result: -1 EINVAL") and
           _earlier(one, lambda step: step.call == "connect")),

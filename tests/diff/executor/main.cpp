@@ -84,9 +84,10 @@ class Executor {
     return text + std::to_string(held_bytes) + ";" + sockets;
   }
 
-  // Of our FIN, which the other end may delay.
+  // Of our SYN or FIN, which the other end may delay.
   static bool awaits_acknowledgement(int state) {
-    return state == TCP_FIN_WAIT1 || state == TCP_LAST_ACK || state == TCP_CLOSING;
+    return state == TCP_SYN_SENT || state == TCP_FIN_WAIT1 || state == TCP_LAST_ACK ||
+           state == TCP_CLOSING;
   }
 
   // Nothing that changes it: readiness, what can be read, the state of a TCP connection.
