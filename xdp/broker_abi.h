@@ -20,7 +20,7 @@
 
 namespace underpass {
 
-constexpr uint32_t kBrokerProtocol = 3;
+constexpr uint32_t kBrokerProtocol = 4;
 
 enum class RequestKind : uint32_t {
   kAttach = 1,     // a slot and everything for it: kAttached
@@ -47,6 +47,7 @@ enum class ReplyKind : uint32_t {
 struct UnreachableNote {
   up_flow_key flow;
   uint32_t sequence;
+  uint32_t mtu_bytes;  // of EMSGSIZE
 };
 
 struct BrokerReply {

@@ -221,6 +221,7 @@ class LiveAttachment : public Attachment {
     note.remote.port = ntohs(flow.remote_port);
     note.sequence = news.unreachable.sequence;
     note.error = static_cast<int>(news.error);
+    note.mtu_bytes = news.unreachable.mtu_bytes;
     unreachable_.push_back(note);
   }
 

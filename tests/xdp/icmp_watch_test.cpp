@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <linux/icmp.h>
+#include <netinet/icmp6.h>
 
 #include <cerrno>
 #include <cstring>
@@ -81,6 +82,28 @@ std::vector<uint8_t> packet_of(const Message& message) {
   return packet;
 }
 
+// ICMPv6, quoting fd00::1 port 5000 to fd00::2 port 80, sequence 0x01020304.
+std::vector<uint8_t> message_v6(uint8_t type, uint8_t code, uint32_t mtu = 0) {
+  std::vector<uint8_t> message(8 + 40 + 8);
+  message[0] = type;
+  message[1] = code;
+  const uint32_t big = htonl(mtu);
+  std::memcpy(&message[4], &big, sizeof big);
+  message[8] = 0x60;
+  message[8 + 6] = IPPROTO_TCP;
+  message[8 + 8] = message[8 + 24] = 0xfd;
+  message[8 + 23] = 1;
+  message[8 + 39] = 2;
+  const uint8_t segment[8] = {5000 >> 8, 5000 & 0xff, 0, 80, 1, 2, 3, 4};
+  std::memcpy(&message[48], segment, sizeof segment);
+  return message;
+}
+
+int error_of_v6(uint8_t type, uint8_t code) {
+  const auto parsed = parse_icmpv6_error(message_v6(type, code));
+  return parsed ? parsed->error : 0;
+}
+
 int error_of(uint8_t type, uint8_t code) {
   const auto parsed = parse_icmp_error(packet_of({type, code}));
   return parsed ? parsed->error : 0;
@@ -129,5 +152,48 @@ Test(icmp_watch, packets_may_be_anything) {
     std::vector<uint8_t> garbage = whole;
     for (int k = 0; k < 3; ++k) garbage[random() % garbage.size()] = static_cast<uint8_t>(random());
     static_cast<void>(parse_icmp_error(garbage));
+  }
+}
+
+Test(icmp_watch, icmpv6_names_the_connection_the_segment_and_the_mtu) {
+  const auto parsed = parse_icmpv6_error(message_v6(ICMP6_PACKET_TOO_BIG, 0, 1300));
+  cr_assert(parsed.has_value());
+  cr_expect(parsed->local.to_string() == "[fd00::1]:5000");
+  cr_expect(parsed->remote.to_string() == "[fd00::2]:80");
+  cr_expect_eq(parsed->sequence, 0x01020304);
+  cr_expect_eq(parsed->error, EMSGSIZE);
+  cr_expect_eq(parsed->mtu_bytes, 1300);
+}
+
+// icmpv6_err_convert()
+Test(icmp_watch, icmpv6_errors_are_linuxs) {
+  const int by_code[] = {ENETUNREACH,  EACCES, EHOSTUNREACH, EHOSTUNREACH,
+                         ECONNREFUSED, EACCES, EACCES,       EPROTO};
+  for (uint8_t code = 0; code < std::size(by_code); ++code) {
+    cr_expect_eq(error_of_v6(ICMP6_DST_UNREACH, code), by_code[code], "code %u", code);
+  }
+  cr_expect_eq(error_of_v6(ICMP6_TIME_EXCEEDED, 0), EHOSTUNREACH);
+  cr_expect_eq(error_of_v6(ICMP6_PARAM_PROB, 0), EPROTO);
+  cr_expect_eq(error_of_v6(ICMP6_ECHO_REQUEST, 0), 0);
+  cr_expect_eq(error_of_v6(136, 0), 0, "a neighbour's advertisement");
+}
+
+Test(icmp_watch, icmpv6_messages_may_be_anything) {
+  const std::vector<uint8_t> whole = message_v6(ICMP6_DST_UNREACH, 0);
+  for (size_t bytes = 0; bytes < whole.size(); ++bytes) {
+    const std::vector<uint8_t> cut(whole.begin(), whole.begin() + static_cast<long>(bytes));
+    cr_expect_not(parse_icmpv6_error(cut).has_value());
+  }
+  std::vector<uint8_t> of_udp = whole;
+  of_udp[14] = IPPROTO_UDP;
+  cr_expect_not(parse_icmpv6_error(of_udp).has_value());
+  std::vector<uint8_t> mapped = whole;
+  std::memcpy(&mapped[16], IpAddress::from_v4(7).bytes.data(), 16);
+  cr_expect_not(parse_icmpv6_error(mapped).has_value());
+  std::mt19937 random(1);
+  for (int i = 0; i < 20000; ++i) {
+    std::vector<uint8_t> garbage = whole;
+    for (int k = 0; k < 3; ++k) garbage[random() % garbage.size()] = static_cast<uint8_t>(random());
+    static_cast<void>(parse_icmpv6_error(garbage));
   }
 }

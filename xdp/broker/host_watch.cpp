@@ -63,6 +63,14 @@ bool read_mac(const nlattr* attribute, MacAddress& out) {
   return true;
 }
 
+// Whether the kernel takes what comes to the address: not before nobody else has been found to have
+// it (RFC 4862, 5.4; ipv6_chk_addr()).
+bool is_usable(const ifaddrmsg& address, const nlattr* flags) {
+  const uint32_t set = flags != nullptr ? mnl_attr_get_u32(flags) : address.ifa_flags;
+  if ((set & IFA_F_DADFAILED) != 0) return false;
+  return (set & IFA_F_TENTATIVE) == 0 || (set & IFA_F_OPTIMISTIC) != 0;
+}
+
 uint32_t monotonic_s() {
   timespec now{};
   ::clock_gettime(CLOCK_MONOTONIC, &now);
@@ -220,8 +228,10 @@ void HostWatch::apply_address(const nlmsghdr* header) {
   const Address named{ip, address->ifa_prefixlen + (ip.is_v4() ? 96U : 0U), address->ifa_index};
   const auto found = std::find(addresses_.begin(), addresses_.end(), named);
   const bool present = found != addresses_.end();
-  if (header->nlmsg_type == RTM_NEWADDR && !present) addresses_.push_back(named);
-  if (header->nlmsg_type == RTM_DELADDR && present) addresses_.erase(found);
+  const bool usable =
+      header->nlmsg_type == RTM_NEWADDR && is_usable(*address, attributes[IFA_FLAGS]);
+  if (usable && !present) addresses_.push_back(named);
+  if (!usable && present) addresses_.erase(found);
 }
 
 // The interface's own first: should all be too many, these are there.
@@ -243,7 +253,8 @@ void HostWatch::publish_addresses() {
                        [&](const OwnAddress& of) { return of.ip == one.ip; });
   };
   for (const Address& one : addresses_) {
-    if (!is_here(one)) own.push_back({one.ip, false});
+    // Another host of this link may have what is ours on another one (RFC 4007, 6).
+    if (!is_here(one) && !one.ip.is_link_local()) own.push_back({one.ip, false});
   }
   if (const auto set = steering_.set_addresses(own); !set) {
     log_write(LogLevel::error, "the XDP program's addresses: %s", strerror(set.error()));

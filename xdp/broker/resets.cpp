@@ -1,8 +1,9 @@
-// resets.cpp - IPv4 and TCP headers, written out (RFC 791, RFC 9293)
+// resets.cpp - IP and TCP headers, written out (RFC 791, RFC 8200, RFC 9293)
 #include "xdp/broker/resets.h"
 
 #include <arpa/inet.h>
 #include <netinet/ip.h>
+#include <netinet/ip6.h>
 #include <netinet/tcp.h>
 
 #include <algorithm>
@@ -27,20 +28,6 @@ bool has_peer(uint8_t state) {
          state == kCloseWait || state == kLastAck || state == kClosing;
 }
 
-struct ResetPacket {
-  iphdr ip;
-  tcphdr tcp;
-};
-
-struct PseudoHeader {
-  uint32_t source;
-  uint32_t destination;
-  uint8_t zero;
-  uint8_t protocol;
-  uint16_t length;
-  tcphdr tcp;
-};
-
 uint16_t internet_checksum(const void* data, size_t bytes) {
   uint32_t sum = 0;
   for (size_t i = 0; i < bytes; i += 2) {
@@ -58,44 +45,104 @@ IpAddress load_ip(const std::atomic<uint8_t> (&from)[16]) {
   return ip;
 }
 
-ResetPacket packet_of(const SocketRecord& record, uint32_t local, uint32_t remote) {
-  constexpr uint8_t kTtl = 64;
-  constexpr uint8_t kHeaderWords = 5;
-  ResetPacket packet{};
-  packet.ip.version = 4;
-  packet.ip.ihl = kHeaderWords;
-  packet.ip.tot_len = htons(sizeof packet);
-  packet.ip.frag_off = htons(IP_DF);
-  packet.ip.ttl = kTtl;
-  packet.ip.protocol = IPPROTO_TCP;
-  packet.ip.saddr = local;
-  packet.ip.daddr = remote;  // the kernel writes the header's checksum, raw(7)
-  packet.tcp.source = htons(record.local_port);
-  packet.tcp.dest = htons(record.remote_port);
-  packet.tcp.seq = htonl(record.snd_nxt);
-  packet.tcp.ack_seq = htonl(record.rcv_nxt);
-  packet.tcp.doff = kHeaderWords;
-  packet.tcp.rst = 1;
-  packet.tcp.ack = 1;
-  const PseudoHeader summed{local, remote, 0, IPPROTO_TCP, htons(sizeof packet.tcp), packet.tcp};
-  packet.tcp.check = internet_checksum(&summed, sizeof summed);
-  return packet;
+// RFC 793's and RFC 8200's: what is summed of the IP header. The length and the protocol stand in
+// the same 16 bits of each.
+uint16_t tcp_checksum(const tcphdr& tcp, const IpAddress& local, const IpAddress& remote) {
+  struct {
+    IpAddress local, remote;
+    uint16_t length, protocol;
+    tcphdr tcp;
+  } summed{local, remote, htons(sizeof tcp), htons(IPPROTO_TCP), tcp};
+  if (!local.is_v4()) return internet_checksum(&summed, sizeof summed);
+  // Without the prefix that our form of an IPv4 address has.
+  std::memset(summed.local.bytes.data(), 0, 12);
+  std::memset(summed.remote.bytes.data(), 0, 12);
+  return internet_checksum(&summed, sizeof summed);
+}
+
+tcphdr tcp_of(const SocketRecord& record, const IpAddress& local, const IpAddress& remote) {
+  tcphdr tcp{};
+  tcp.source = htons(record.local_port);
+  tcp.dest = htons(record.remote_port);
+  tcp.seq = htonl(record.snd_nxt);
+  tcp.ack_seq = htonl(record.rcv_nxt);
+  tcp.doff = sizeof tcp / 4;
+  tcp.rst = 1;
+  tcp.ack = 1;
+  tcp.check = tcp_checksum(tcp, local, remote);
+  return tcp;
+}
+
+constexpr uint8_t kHops = 64;
+
+iphdr ipv4_of(const IpAddress& local, const IpAddress& remote) {
+  iphdr ip{};
+  ip.version = 4;
+  ip.ihl = sizeof ip / 4;
+  ip.tot_len = htons(sizeof(iphdr) + sizeof(tcphdr));
+  ip.frag_off = htons(IP_DF);
+  ip.ttl = kHops;
+  ip.protocol = IPPROTO_TCP;
+  ip.saddr = local.v4();
+  ip.daddr = remote.v4();  // the kernel writes the header's checksum, raw(7)
+  return ip;
+}
+
+ip6_hdr ipv6_of(const IpAddress& local, const IpAddress& remote) {
+  ip6_hdr ip{};
+  ip.ip6_flow = htonl(6U << 28U);
+  ip.ip6_plen = htons(sizeof(tcphdr));
+  ip.ip6_nxt = IPPROTO_TCP;
+  ip.ip6_hlim = kHops;
+  std::copy(local.bytes.begin(), local.bytes.end(), ip.ip6_src.s6_addr);
+  std::copy(remote.bytes.begin(), remote.bytes.end(), ip.ip6_dst.s6_addr);
+  return ip;
+}
+
+Fd open_raw(int family, const Nic& nic) {
+  Fd raw(sys::socket(family, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_RAW));
+  if (!raw) return raw;
+  const int bound = sys::setsockopt(raw.get(), SOL_SOCKET, SO_BINDTODEVICE, nic.name.data(),
+                                    static_cast<socklen_t>(nic.name.size()));
+  if (bound < 0) throw Refusal("binding a raw socket to the interface", -bound);
+  return raw;
 }
 
 }  // namespace
 
 Resets::Resets(const Nic& nic, const Steering& steering)
-    : steering_(steering),
-      raw_(sys::socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_RAW)) {
+    : ifindex_(nic.index),
+      steering_(steering),
+      raw_(open_raw(AF_INET, nic)),
+      raw_v6_(open_raw(AF_INET6, nic)) {
   if (!raw_) throw Refusal("opening a raw socket", EPERM);
-  const int bound = sys::setsockopt(raw_.get(), SOL_SOCKET, SO_BINDTODEVICE, nic.name.data(),
-                                    static_cast<socklen_t>(nic.name.size()));
-  if (bound < 0) throw Refusal("binding a raw socket to the interface", -bound);
 }
 
 bool Resets::may_be_told(const IpAddress& local, const IpAddress& remote) const {
-  return local.is_v4() && remote.is_v4() && !remote.is_any() && !remote.is_loopback() &&
+  return local.is_v4() == remote.is_v4() && !remote.is_any() && !remote.is_loopback() &&
          !remote.is_multicast() && !remote.is_broadcast() && !steering_.has_address(remote);
+}
+
+// Returns as sendto(2), or -errno.
+long Resets::send(const tcphdr& tcp, const IpAddress& local, const IpAddress& remote) {
+  uint8_t packet[sizeof(ip6_hdr) + sizeof tcp];
+  size_t bytes = 0;
+  const auto put = [&](const auto& header) {
+    std::memcpy(packet + bytes, &header, sizeof header);
+    bytes += sizeof header;
+  };
+  if (local.is_v4()) {
+    put(ipv4_of(local, remote));
+  } else {
+    put(ipv6_of(local, remote));
+  }
+  put(tcp);
+  // IPv6 takes no port here (rawv6_sendmsg()).
+  const SocketAddress to{remote, 0, remote.is_link_local() ? ifindex_ : 0};
+  sockaddr_storage name;
+  const socklen_t length = to.to_sockaddr(remote.family(), name);
+  const Fd& raw = local.is_v4() ? raw_ : raw_v6_;
+  return sys::sendto(raw.get(), packet, bytes, 0, reinterpret_cast<const sockaddr*>(&name), length);
 }
 
 size_t Resets::send_for(const ClientSlot& slot) {
@@ -107,12 +154,7 @@ size_t Resets::send_for(const ClientSlot& slot) {
     const IpAddress local = load_ip(record.local_ip);
     const IpAddress remote = load_ip(record.remote_ip);
     if (!may_be_told(local, remote)) continue;
-    const ResetPacket packet = packet_of(record, local.v4(), remote.v4());
-    sockaddr_in to{};
-    to.sin_family = AF_INET;
-    to.sin_addr.s_addr = remote.v4();
-    const long done = sys::sendto(raw_.get(), &packet, sizeof packet, 0,
-                                  reinterpret_cast<const sockaddr*>(&to), sizeof to);
+    const long done = send(tcp_of(record, local, remote), local, remote);
     if (done < 0) {
       log_write(LogLevel::warning, "no reset to %s: %s", remote.to_string().c_str(),
                 strerror(static_cast<int>(-done)));

@@ -1,6 +1,8 @@
 // resets.h - tells the peers of a killed program that its connections are gone
 #pragma once
 
+#include <netinet/tcp.h>
+
 #include "base/fd.h"
 #include "xdp/broker/nic.h"
 #include "xdp/broker/steering.h"
@@ -23,8 +25,13 @@ class Resets {
  private:
   bool may_be_told(const IpAddress& local, const IpAddress& remote) const;
 
+  long send(const tcphdr& tcp, const IpAddress& local, const IpAddress& remote);
+
+  const uint32_t ifindex_;
   const Steering& steering_;
-  Fd raw_;  // IPPROTO_RAW: the kernel routes, resolves and sends what we write
+  // IPPROTO_RAW: the kernel routes, resolves and sends what we write.
+  Fd raw_;
+  Fd raw_v6_;  // invalid where the kernel has no IPv6
 };
 
 }  // namespace underpass

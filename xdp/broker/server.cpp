@@ -123,7 +123,8 @@ void Server::step() {
   std::vector<pollfd> fds = {{signals_.get(), POLLIN, 0},
                              {listener_.get(), POLLIN, 0},
                              {service_.watch.fd(), POLLIN, 0},
-                             {service_.icmp.fd(), POLLIN, 0}};
+                             {service_.icmp.fd(), POLLIN, 0},
+                             {service_.icmp.fd_v6(), POLLIN, 0}};
   const size_t first_session = fds.size();
   for (const Session& one : sessions_) fds.push_back({one.socket.get(), POLLIN, 0});
   ::poll(fds.data(), fds.size(), timeout_ms(monotonic_ms()));
@@ -134,7 +135,7 @@ void Server::step() {
   }
   sessions_.remove_if([](const Session& one) { return one.ended; });
   if (fds[2].revents != 0 && service_.watch.handle_events()) tell_change();
-  if (fds[3].revents != 0) tell_unreachable();
+  if ((fds[3].revents | fds[4].revents) != 0) tell_unreachable();
   if (fds[1].revents != 0) accept_all();
   tick(monotonic_ms());
 }
@@ -254,7 +255,8 @@ void Server::tell_unreachable() {
     const auto slot = service_.steering.owner_of(IPPROTO_TCP, said->local, said->remote);
     if (!slot) continue;
     BrokerReply news = reply_of(ReplyKind::kUnreachable, said->error);
-    news.unreachable = {flow_key_of({IPPROTO_TCP, said->local, said->remote}), said->sequence};
+    news.unreachable = {flow_key_of({IPPROTO_TCP, said->local, said->remote}), said->sequence,
+                        said->mtu_bytes};
     for (const Session& one : sessions_) {
       if (one.slot == *slot && !one.ended) send_reply(one, news);
     }
