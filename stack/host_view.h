@@ -17,6 +17,7 @@ struct Route {
   IpAddress next_hop;
   IpAddress source;
   uint32_t mtu_bytes = 0;
+  uint8_t hop_limit = 64;
 };
 
 // Implementations: KernelView (rtnetlink and the broker's mirror), the simulated network of

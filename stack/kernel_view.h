@@ -28,6 +28,8 @@ class KernelView : public HostView {
   KernelView(Attachment& attachment, Fd netlink)
       : attachment_(attachment), netlink_(std::move(netlink)) {}
 
+  uint8_t default_hop_limit(int family) const;
+
   Attachment& attachment_;
   Fd netlink_;
   uint32_t sequence_ = 0;

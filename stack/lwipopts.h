@@ -22,6 +22,8 @@
 #define LWIP_ETHERNET 0
 #define LWIP_DHCP 0
 #define LWIP_DNS 0
+#define LWIP_IPV6_SCOPES 0 /* one interface: link-local addresses are its own */
+#define LWIP_ND6_ALLOW_RA_UPDATES 0
 #define LWIP_IPV6_MLD 0
 #define LWIP_IPV6_AUTOCONFIG 0
 #define LWIP_IPV6_SEND_ROUTER_SOLICIT 0
@@ -83,6 +85,7 @@
 #define LWIP_HOOK_FILENAME "lwip_port/hooks.h"
 /* The stack that called, whatever other netifs there are. */
 #define LWIP_HOOK_IP4_ROUTE_SRC(source, destination) netif_default
+#define LWIP_HOOK_IP6_ROUTE(source, destination) netif_default
 #define LWIP_HOOK_TCP_ISN(local_ip, local_port, remote_ip, remote_port) \
   underpass_tcp_isn(local_ip, local_port, remote_ip, remote_port)
 

@@ -10,7 +10,6 @@ namespace underpass {
 
 namespace {
 
-constexpr uint16_t kEtherTypeIpv4 = 0x0800;
 constexpr uint16_t kFragmentBits = 0x3fff;  // offset and "more fragments", not "don't fragment"
 
 template <class T>
@@ -55,8 +54,9 @@ PacketError parse_transport(Packet& out, bool partial_allowed) {
     if (length < kUdpHeaderBytes || length > out.transport_bytes) return PacketError::kMalformed;
     out.transport_bytes = length;
     // A checksum of zero says that the sender made none (RFC 768).
-    if (load<uint16_t>(out.transport + kUdpChecksumAt) != 0 &&
-        !transport_checksum_good(out, kUdpChecksumAt, partial_allowed)) {
+    const bool has_sum = load<uint16_t>(out.transport + kUdpChecksumAt) != 0;
+    if (!has_sum && !out.source.is_v4()) return PacketError::kMalformed;
+    if (has_sum && !transport_checksum_good(out, kUdpChecksumAt, partial_allowed)) {
       return PacketError::kBadChecksum;
     }
   } else {
@@ -69,14 +69,48 @@ PacketError parse_transport(Packet& out, bool partial_allowed) {
   return PacketError::kNone;
 }
 
-}  // namespace
-
-void put_be16(uint8_t* at, uint16_t value) {
-  const uint16_t big = htons(value);
-  std::memcpy(at, &big, sizeof big);
+bool has_extension(uint8_t next) {
+  return next == IPPROTO_HOPOPTS || next == IPPROTO_ROUTING || next == IPPROTO_FRAGMENT ||
+         next == IPPROTO_DSTOPTS || next == IPPROTO_NONE;
 }
 
-void write_ipv4_header(uint8_t* at, const Ipv4Header& header) {
+PacketError parse_ipv4(uint8_t* ip, uint32_t available, Packet& out) {
+  if (available < kIpv4HeaderBytes) return PacketError::kMalformed;
+  if (ip[0] != 0x45) return PacketError::kMalformed;
+  const uint32_t total = load_be16(ip + 2);
+  if (total < kIpv4HeaderBytes || total > available) return PacketError::kMalformed;
+  if ((load_be16(ip + 6) & kFragmentBits) != 0) return PacketError::kMalformed;
+  if (checksum(ip, kIpv4HeaderBytes) != 0xffff) return PacketError::kBadChecksum;
+  out.network = ip;
+  out.transport = ip + kIpv4HeaderBytes;
+  out.transport_bytes = total - kIpv4HeaderBytes;
+  out.protocol = ip[9];
+  out.ttl = ip[8];
+  out.tos = ip[1];
+  out.source = IpAddress::from_v4(load<uint32_t>(ip + 12));
+  out.destination = IpAddress::from_v4(load<uint32_t>(ip + 16));
+  return PacketError::kNone;
+}
+
+PacketError parse_ipv6(uint8_t* ip, uint32_t available, Packet& out) {
+  if (available < kIpv6HeaderBytes) return PacketError::kMalformed;
+  if ((ip[0] >> 4U) != 6 || has_extension(ip[6])) return PacketError::kMalformed;
+  const uint32_t payload = load_be16(ip + 4);
+  if (payload > available - kIpv6HeaderBytes) return PacketError::kMalformed;
+  out.network = ip;
+  out.transport = ip + kIpv6HeaderBytes;
+  out.transport_bytes = payload;
+  out.protocol = ip[6];
+  out.ttl = ip[7];
+  out.tos = static_cast<uint8_t>(load_be16(ip) >> 4U);
+  std::memcpy(out.source.bytes.data(), ip + 8, out.source.bytes.size());
+  std::memcpy(out.destination.bytes.data(), ip + 24, out.destination.bytes.size());
+  // An IPv4 host is none over IPv6 (ip6_rcv_core() drops it too).
+  const bool mapped = out.source.is_v4() || out.destination.is_v4();
+  return mapped ? PacketError::kMalformed : PacketError::kNone;
+}
+
+void write_ipv4_header(uint8_t* at, const IpHeader& header) {
   constexpr uint16_t kDontFragment = 0x4000;
   at[0] = 0x45;
   at[1] = header.tos;
@@ -92,6 +126,31 @@ void write_ipv4_header(uint8_t* at, const Ipv4Header& header) {
   std::memcpy(at + 16, &to, 4);
   const auto sum = static_cast<uint16_t>(~checksum(at, kIpv4HeaderBytes));
   std::memcpy(at + 10, &sum, 2);
+}
+
+void write_ipv6_header(uint8_t* at, const IpHeader& header) {
+  at[0] = static_cast<uint8_t>(0x60U | header.tos >> 4U);
+  at[1] = static_cast<uint8_t>(header.tos << 4U);
+  put_be16(at + 2, 0);
+  put_be16(at + 4, static_cast<uint16_t>(header.bytes - kIpv6HeaderBytes));
+  at[6] = header.protocol;
+  at[7] = header.ttl;
+  std::memcpy(at + 8, header.source.bytes.data(), header.source.bytes.size());
+  std::memcpy(at + 24, header.destination.bytes.data(), header.destination.bytes.size());
+}
+
+}  // namespace
+
+void put_be16(uint8_t* at, uint16_t value) {
+  const uint16_t big = htons(value);
+  std::memcpy(at, &big, sizeof big);
+}
+
+// ---- out
+
+void write_ip_header(uint8_t* at, const IpHeader& header) {
+  if (header.source.is_v4()) return write_ipv4_header(at, header);
+  write_ipv6_header(at, header);
 }
 
 uint16_t checksum(const void* data, size_t bytes, uint32_t initial) {
@@ -138,25 +197,14 @@ uint32_t pseudo_header_sum(const IpAddress& source, const IpAddress& destination
 }
 
 PacketError parse_packet(const RxFrame& frame, bool rx_partial_checksum, Packet& out) {
-  if (frame.length_bytes < kEthernetHeaderBytes + kIpv4HeaderBytes) return PacketError::kMalformed;
-  if (load_be16(frame.data + 12) != kEtherTypeIpv4) return PacketError::kMalformed;
-  uint8_t* ip = frame.data + kEthernetHeaderBytes;
+  if (frame.length_bytes < kEthernetHeaderBytes) return PacketError::kMalformed;
+  const uint16_t type = load_be16(frame.data + 12);
+  uint8_t* const ip = frame.data + kEthernetHeaderBytes;
   const uint32_t available = frame.length_bytes - kEthernetHeaderBytes;
-  if (ip[0] != 0x45)
-    return PacketError::kMalformed;  // version 4, no options: the rest is the kernel's
-  const uint32_t total = load_be16(ip + 2);
-  if (total < kIpv4HeaderBytes || total > available) return PacketError::kMalformed;
-  if ((load_be16(ip + 6) & kFragmentBits) != 0) return PacketError::kMalformed;
-  if (checksum(ip, kIpv4HeaderBytes) != 0xffff) return PacketError::kBadChecksum;
-  out.network = ip;
-  out.transport = ip + kIpv4HeaderBytes;
-  out.transport_bytes = total - kIpv4HeaderBytes;
-  out.protocol = ip[9];
-  out.ttl = ip[8];
-  out.tos = ip[1];
-  out.source = IpAddress::from_v4(load<uint32_t>(ip + 12));
-  out.destination = IpAddress::from_v4(load<uint32_t>(ip + 16));
-  return parse_transport(out, rx_partial_checksum);
+  PacketError error = PacketError::kMalformed;
+  if (type == kEtherTypeIpv4) error = parse_ipv4(ip, available, out);
+  if (type == kEtherTypeIpv6) error = parse_ipv6(ip, available, out);
+  return error == PacketError::kNone ? parse_transport(out, rx_partial_checksum) : error;
 }
 
 }  // namespace underpass

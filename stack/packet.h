@@ -10,13 +10,16 @@
 namespace underpass {
 
 constexpr uint32_t kEthernetHeaderBytes = 14;
+constexpr uint16_t kEtherTypeIpv4 = 0x0800;
+constexpr uint16_t kEtherTypeIpv6 = 0x86dd;
 constexpr uint32_t kIpv4HeaderBytes = 20;
+constexpr uint32_t kIpv6HeaderBytes = 40;
 constexpr uint32_t kTcpHeaderBytes = 20;
 constexpr uint32_t kUdpHeaderBytes = 8;
 
 // A TCP segment, a UDP datagram or a packet of another protocol inside a frame. Ports are in host
-// byte order; other protocols have none. All lengths lie within the frame; Ethernet padding is
-// outside `transport_bytes`.
+// byte order; other protocols have none. `ttl` and `tos` are IPv6's hop limit and traffic class.
+// All lengths lie within the frame; Ethernet padding is outside `transport_bytes`.
 struct Packet {
   IpAddress source;
   IpAddress destination;
@@ -30,16 +33,24 @@ struct Packet {
   uint8_t tos;
 };
 
+// Of a packet to or from that address, without options or extension headers.
+inline uint32_t ip_header_bytes(const IpAddress& ip) {
+  return ip.is_v4() ? kIpv4HeaderBytes : kIpv6HeaderBytes;
+}
+
 enum class PacketError { kNone, kMalformed, kBadChecksum };
 
-// ICMP is malformed: the kernel has it. Checks lengths (RFC 791, 768, 9293) and checksums. Where
+// ICMP is malformed: the kernel has it, as it has all with options or extension headers. Checks
+// lengths (RFC 791, 8200, 768, 9293) and checksums; IPv6 allows no datagram without (8200, 8.1).
+// Where
 // `rx_partial_checksum` is set, a checksum that is just the pseudo-header's sum is right too: the
 // sender's kernel left the rest to hardware that a veth does not have.
 PacketError parse_packet(const RxFrame& frame, bool rx_partial_checksum, Packet& out);
 
-// An IPv4 header without options, with its checksum (RFC 791). It must not be fragmented, as Linux
-// sends with IP_PMTUDISC_WANT. `bytes` is the length of the packet.
-struct Ipv4Header {
+// A header without options; IPv4's with its checksum (RFC 791), and it must not be fragmented, as
+// Linux sends with IP_PMTUDISC_WANT. `bytes` is the length of the packet. IPv6's has no flow label
+// and no `id`.
+struct IpHeader {
   IpAddress source;
   IpAddress destination;
   uint16_t bytes;
@@ -48,7 +59,7 @@ struct Ipv4Header {
   uint8_t ttl;
   uint8_t tos;
 };
-void write_ipv4_header(uint8_t* at, const Ipv4Header& header);
+void write_ip_header(uint8_t* at, const IpHeader& header);
 // In network byte order.
 void put_be16(uint8_t* at, uint16_t value);
 

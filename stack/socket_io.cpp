@@ -293,10 +293,8 @@ Result<size_t> SocketFile::send_datagram(const msghdr& message, int flags) {
 
 // What the stack puts in front of a datagram.
 size_t SocketFile::header_bytes(const IpAddress& to) const {
-  constexpr size_t kIpv6HeaderBytes = 40;
   if (options_.header_included) return 0;
-  return (to.is_v4() ? kIpv4HeaderBytes : kIpv6HeaderBytes) +
-         (is_raw_socket() ? 0 : kUdpHeaderBytes);
+  return ip_header_bytes(to) + (is_raw_socket() ? 0 : kUdpHeaderBytes);
 }
 
 // ICMP errors reach the kernel socket; a connected sender learns of them with its next call

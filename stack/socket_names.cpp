@@ -13,7 +13,7 @@
 namespace underpass {
 
 bool is_carried(const IpAddress& ip) {
-  return ip.is_v4() && !ip.is_any() && !ip.is_multicast() && !ip.is_broadcast();
+  return !ip.is_any() && !ip.is_multicast() && !ip.is_broadcast();
 }
 
 Result<void> check_room(const sockaddr* address, const socklen_t* length) {

@@ -18,9 +18,6 @@ namespace underpass {
 
 namespace {
 
-// Frames handed to the kernel at a time during a long output: the peer starts while we go on. As
-// many as one AF_XDP system call takes in copy mode.
-constexpr size_t kFlushFrames = 32;
 constexpr size_t kMaxAggregateBytes = 65535 - 60;
 constexpr size_t kMaxAggregateFrames = 48;
 
@@ -38,10 +35,18 @@ err_t output_v4(netif* interface, pbuf* packet, const ip4_addr_t* to) UP_NO_THRE
   return error == 0 ? ERR_OK : ERR_MEM;
 }
 
+err_t output_v6(netif* interface, pbuf* packet, const ip6_addr_t* to) UP_NO_THREAD_SAFETY {
+  ip_addr_t address{};
+  ip_addr_copy_from_ip6(address, *to);
+  const int error = stack_of(interface).output_ip(packet, from_lwip(address));
+  return error == 0 ? ERR_OK : ERR_MEM;
+}
+
 err_t init_netif(netif* interface) {
   interface->name[0] = 'u';
   interface->name[1] = 'p';
   interface->output = output_v4;
+  interface->output_ip6 = output_v6;
   return ERR_OK;
 }
 
@@ -72,12 +77,15 @@ FourTuple flow_of(const Packet& packet) {
   return {{packet.destination, packet.destination_port, 0}, {packet.source, packet.source_port, 0}};
 }
 
-// What ip4_input() would have left for tcp_input().
+// What ip4_input() or ip6_input() would have left for tcp_input().
 void set_current_packet(netif* interface, const Packet& packet) {
   ip_data.current_netif = interface;
   ip_data.current_input_netif = interface;
-  ip_data.current_ip4_header = reinterpret_cast<const ip_hdr*>(packet.network);
-  ip_data.current_ip_header_tot_len = kIpv4HeaderBytes;
+  const bool is_v4 = packet.source.is_v4();
+  ip_data.current_ip4_header = is_v4 ? reinterpret_cast<const ip_hdr*>(packet.network) : nullptr;
+  // tcp_input() takes the family from whether there is one.
+  ip_data.current_ip6_header = is_v4 ? nullptr : reinterpret_cast<ip6_hdr*>(packet.network);
+  ip_data.current_ip_header_tot_len = static_cast<u16_t>(ip_header_bytes(packet.source));
   ip_data.current_iphdr_src = to_lwip(packet.source);
   ip_data.current_iphdr_dest = to_lwip(packet.destination);
 }
@@ -535,89 +543,6 @@ void Stack::deliver_datagram(UdpEndpoint& endpoint, pbuf* data, uint32_t bytes,
     arrived_ns = static_cast<uint64_t>(now.tv_sec) * kNsPerS + static_cast<uint64_t>(now.tv_nsec);
   }
   endpoint.deliver({data, from, packet.destination, bytes, packet.ttl, packet.tos, arrived_ns});
-}
-
-// ---- frames out
-
-uint8_t* Stack::write_ethernet(const MacAddress& destination) {
-  if (++unflushed_frames_ > kFlushFrames) {
-    unflushed_frames_ = 1;
-    port_.flush();
-  }
-  uint8_t* frame = port_.reserve();
-  if (frame == nullptr) {
-    // The completion ring is looked at again after a flush.
-    port_.flush();
-    frame = port_.reserve();
-  }
-  if (frame == nullptr) {
-    counters().tx_no_frame.fetch_add(1, std::memory_order_relaxed);
-    return nullptr;
-  }
-  std::memcpy(frame, destination.data(), destination.size());
-  std::memcpy(frame + 6, port_.capabilities().mac.data(), 6);
-  frame[12] = 0x08;
-  frame[13] = 0x00;
-  return frame;
-}
-
-int Stack::output_ip(pbuf* packet, const IpAddress& to) {
-  Destination& destination = destinations_.look_up(to, now_ns_);
-  if (destination.error != 0) return destination.error;
-  if (!destination.route.through_interface) return EHOSTUNREACH;
-  if (packet->tot_len > port_.capabilities().mtu_bytes) return EMSGSIZE;
-  if (destination.state != NeighbourState::kReachable) {
-    std::vector<uint8_t> copy(packet->tot_len);
-    pbuf_copy_partial(packet, copy.data(), packet->tot_len, 0);
-    destinations_.enqueue(destination, std::move(copy));
-    counters().tx_no_neighbour.fetch_add(1, std::memory_order_relaxed);
-    return 0;
-  }
-  uint8_t* frame = write_ethernet(destination.mac);
-  if (frame == nullptr) return ENOBUFS;
-  uint8_t* at = frame + kEthernetHeaderBytes;
-  for (const pbuf* part = packet; part != nullptr; part = part->next) {
-    std::memcpy(at, part->payload, part->len);
-    at += part->len;
-    if (part->tot_len == part->len) break;
-  }
-  port_.submit(kEthernetHeaderBytes + packet->tot_len);
-  return 0;
-}
-
-Result<void> Stack::send_udp(const SocketAddress& local, const SocketAddress& remote, uint8_t ttl,
-                             uint8_t tos, std::span<const iovec> data, size_t bytes) {
-  if (bytes + kUdpHeaderBytes + kIpv4HeaderBytes > port_.capabilities().mtu_bytes) {
-    return Error{EMSGSIZE};
-  }
-  Destination& destination = destinations_.look_up(remote.ip, now_ns_);
-  if (destination.error != 0 || !destination.route.through_interface ||
-      destination.state != NeighbourState::kReachable) {
-    return Error{EHOSTUNREACH};
-  }
-  uint8_t* frame = write_ethernet(destination.mac);
-  if (frame == nullptr) return Error{EAGAIN};
-  const IpAddress source = local.ip.is_any() ? destination.route.source : local.ip;
-  const auto udp_bytes = static_cast<uint16_t>(bytes + kUdpHeaderBytes);
-  uint8_t* ip = frame + kEthernetHeaderBytes;
-  uint8_t* udp = ip + kIpv4HeaderBytes;
-  const auto ip_bytes = static_cast<uint16_t>(udp_bytes + kIpv4HeaderBytes);
-  write_ipv4_header(ip, {source, remote.ip, ip_bytes, ++ip_id_, IPPROTO_UDP, ttl, tos});
-  put_be16(udp, local.port);
-  put_be16(udp + 2, remote.port);
-  put_be16(udp + 4, udp_bytes);
-  put_be16(udp + 6, 0);
-  uint8_t* at = udp + kUdpHeaderBytes;
-  for (const iovec& piece : data) {
-    if (piece.iov_len != 0) std::memcpy(at, piece.iov_base, piece.iov_len);
-    at += piece.iov_len;
-  }
-  auto sum = static_cast<uint16_t>(
-      ~checksum(udp, udp_bytes, pseudo_header_sum(source, remote.ip, IPPROTO_UDP, udp_bytes)));
-  if (sum == 0) sum = 0xffff;  // RFC 768: zero says "none"
-  std::memcpy(udp + 6, &sum, 2);
-  port_.submit(kEthernetHeaderBytes + kIpv4HeaderBytes + udp_bytes);
-  return {};
 }
 
 }  // namespace underpass

@@ -119,14 +119,16 @@ class Stack {
   // The connection's keepalive times are others now.
   void keepalive_changed(const TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
 
-  // Sends one UDP datagram. EAGAIN: no chunk free. EHOSTUNREACH and the like: no next hop now,
-  // the caller lets the kernel send it.
+  // Sends one UDP datagram. A `ttl` of 0 is the route's hop limit. EMSGSIZE: longer than the MTU.
+  // EAGAIN: no chunk free. EHOSTUNREACH and the like: no next hop now, the caller lets the kernel
+  // send it.
   Result<void> send_udp(const SocketAddress& local, const SocketAddress& remote, uint8_t ttl,
                         uint8_t tos, std::span<const struct iovec> data, size_t bytes)
       UP_REQUIRES(stack_mutex);
 
   // Sends one IP packet of a raw socket, whose protocol is `local.port`. `data` begins with the IP
-  // header if `has_header` (IP_HDRINCL, raw(7)): EINVAL where that is none. Other errors likewise.
+  // header if `has_header` (IP_HDRINCL, raw(7)): EINVAL where that is none. IPv6's is sent as it is
+  // (rawv6_send_hdrinc()). Other errors likewise.
   struct RawPacket {
     SocketAddress local;
     IpAddress remote;
@@ -170,6 +172,9 @@ class Stack {
   void release_returned() UP_REQUIRES(stack_mutex);
 
   void follow_mtu() UP_REQUIRES(stack_mutex);
+  void lower_mtu(TcpEndpoint& endpoint, uint32_t mtu_bytes) UP_REQUIRES(stack_mutex);
+  // The most that fits into a segment of that connection; at least what Linux sends.
+  static uint16_t mss_for(const TcpEndpoint& endpoint, uint32_t mtu_bytes);
   void run_timers() UP_REQUIRES(stack_mutex);
   void due_at(uint64_t at_ns) UP_REQUIRES(stack_mutex) {
     if (at_ns < watched_until_ns_) watcher_->deadline_is_earlier(at_ns);
@@ -196,7 +201,16 @@ class Stack {
   void update_keepalive(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
   void enter_time_wait(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
   void let_go(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
-  uint8_t* write_ethernet(const MacAddress& destination);
+  uint8_t* write_ethernet(const MacAddress& destination, const IpAddress& to);
+  // A chunk with its Ethernet header, reserved until it is submitted. Errors as send_udp()'s.
+  struct Outgoing {
+    uint8_t* ip;
+    IpAddress source;
+    uint8_t hop_limit;
+  };
+  Result<Outgoing> begin_packet(const IpAddress& local, const IpAddress& remote, size_t ip_bytes)
+      UP_REQUIRES(stack_mutex);
+  static void copy_in(uint8_t* at, std::span<const struct iovec> data);
 
   FramePort& port_;
   HostView& host_;

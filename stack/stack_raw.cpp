@@ -11,12 +11,15 @@
 
 namespace underpass {
 
-// Each socket of the protocol has its copy; the last one has the frame itself.
+// Each socket of the protocol has its copy; the last one has the frame itself. An IPv6 socket is
+// not given the header (rawv6_rcv()).
 void Stack::input_raw(const RxFrame& frame, const Packet& packet) {
   const uint16_t number = packet.protocol;
   const std::vector<UdpEndpoint*> wanting =
       raw_.find_all({packet.destination, number, 0}, {packet.source, number, 0});
-  const uint32_t bytes = kIpv4HeaderBytes + packet.transport_bytes;
+  const bool is_v4 = packet.source.is_v4();
+  uint8_t* const begin = is_v4 ? packet.network : packet.transport;
+  const uint32_t bytes = packet.transport_bytes + (is_v4 ? kIpv4HeaderBytes : 0);
   const SocketAddress from{packet.source, 0, 0};
   UdpEndpoint* last = nullptr;
   for (UdpEndpoint* endpoint : wanting) {
@@ -27,7 +30,7 @@ void Stack::input_raw(const RxFrame& frame, const Packet& packet) {
     if (last != nullptr) {
       pbuf* const copy = pbuf_alloc(PBUF_RAW, static_cast<u16_t>(bytes), PBUF_RAM);
       if (copy == nullptr) continue;
-      std::memcpy(copy->payload, packet.network, bytes);
+      std::memcpy(copy->payload, begin, bytes);
       deliver_datagram(*last, copy, bytes, from, packet);
     }
     last = endpoint;
@@ -37,7 +40,7 @@ void Stack::input_raw(const RxFrame& frame, const Packet& packet) {
     returned_.push_back(frame.id);
     return;
   }
-  pbuf* const data = wrap(frame, packet.network, bytes);
+  pbuf* const data = wrap(frame, begin, bytes);
   if (data != nullptr) deliver_datagram(*last, data, bytes, from, packet);
 }
 
@@ -66,30 +69,20 @@ bool complete_header(uint8_t* ip, size_t bytes, const IpAddress& source, uint16_
 }  // namespace
 
 Result<void> Stack::send_raw(const RawPacket& packet, std::span<const iovec> data, size_t bytes) {
-  const size_t ip_bytes = bytes + (packet.has_header ? 0 : kIpv4HeaderBytes);
-  if (ip_bytes > port_.capabilities().mtu_bytes) return Error{EMSGSIZE};
-  const Destination& destination = destinations_.look_up(packet.remote, now_ns_);
-  if (destination.error != 0 || !destination.route.through_interface ||
-      destination.state != NeighbourState::kReachable) {
-    return Error{EHOSTUNREACH};
-  }
-  uint8_t* const frame = write_ethernet(destination.mac);
-  if (frame == nullptr) return Error{EAGAIN};
-  const IpAddress& own = packet.local.ip;
-  const IpAddress source = own.is_any() ? destination.route.source : own;
-  uint8_t* const ip = frame + kEthernetHeaderBytes;
-  uint8_t* at = packet.has_header ? ip : ip + kIpv4HeaderBytes;
-  for (const iovec& piece : data) {
-    if (piece.iov_len != 0) std::memcpy(at, piece.iov_base, piece.iov_len);
-    at += piece.iov_len;
-  }
-  if (packet.has_header) {
-    // The chunk stays reserved, for the next.
-    if (!complete_header(ip, bytes, source, ++ip_id_)) return Error{EINVAL};
-  } else {
+  const uint32_t header_bytes = packet.has_header ? 0 : ip_header_bytes(packet.remote);
+  const size_t ip_bytes = bytes + header_bytes;
+  const auto begun = begin_packet(packet.local.ip, packet.remote, ip_bytes);
+  if (!begun) return Error{begun.error()};
+  uint8_t* const ip = begun->ip;
+  copy_in(ip + header_bytes, data);
+  if (!packet.has_header) {
     const auto protocol = static_cast<uint8_t>(packet.local.port);
-    write_ipv4_header(ip, {source, packet.remote, static_cast<uint16_t>(ip_bytes), ++ip_id_,
-                           protocol, packet.ttl, packet.tos});
+    write_ip_header(ip, {begun->source, packet.remote, static_cast<uint16_t>(ip_bytes), ++ip_id_,
+                         protocol, packet.ttl != 0 ? packet.ttl : begun->hop_limit, packet.tos});
+  } else if (packet.remote.is_v4() && !complete_header(ip, bytes, begun->source, ++ip_id_)) {
+    return Error{EINVAL};  // the chunk stays reserved, for the next
+  } else if (!packet.remote.is_v4() && bytes < kIpv6HeaderBytes) {
+    return Error{EINVAL};
   }
   port_.submit(static_cast<uint32_t>(kEthernetHeaderBytes + ip_bytes));
   return {};

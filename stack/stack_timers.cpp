@@ -61,14 +61,18 @@ void Stack::follow_mtu() {
   if (mtu == netif_->mtu) return;
   enter();
   netif_->mtu = mtu;
-  const auto fits =
-      static_cast<u16_t>(std::max<int>(mtu - kIpv4HeaderBytes - kTcpHeaderBytes, kMinMss));
   for (TcpEndpoint* endpoint : tcp_.all()) {
     if (endpoint->pcb_ == nullptr) continue;
+    const u16_t fits = mss_for(*endpoint, mtu);
     const u16_t most = endpoint->window_opened_ ? endpoint->opened_mss_ : endpoint->pcb_->mss;
     endpoint->fit_segments(std::min(most, fits));
     settle(*endpoint);
   }
+}
+
+u16_t Stack::mss_for(const TcpEndpoint& endpoint, uint32_t mtu_bytes) {
+  const uint32_t headers = ip_header_bytes(endpoint.flow_.remote.ip) + kTcpHeaderBytes;
+  return static_cast<u16_t>(std::max<uint32_t>(mtu_bytes, headers + kMinMss) - headers);
 }
 
 void Stack::run_timers() {
@@ -464,20 +468,32 @@ void Stack::let_go(TcpEndpoint& endpoint) {
   delete &endpoint;
 }
 
-// tcp_v4_err(): what is connecting ends, if the message quotes a segment that may be in flight. Of
-// an established connection it would be a soft error, which nobody asks for here.
+// tcp_v4_err(), tcp_v6_err(): what is connecting ends, if the message quotes a segment that may be
+// in flight. Of an established connection it would be a soft error, which nobody asks for here.
 void Stack::check_unreachable() {
   while (const auto said = host_.next_unreachable()) {
     TcpEndpoint* const endpoint = tcp_.find({said->local, said->remote});
-    if (endpoint == nullptr || endpoint->pcb_ == nullptr || endpoint->pcb_->state != SYN_SENT) {
-      continue;
-    }
+    if (endpoint == nullptr || endpoint->pcb_ == nullptr) continue;
     const tcp_pcb& pcb = *endpoint->pcb_;
     if (said->sequence - pcb.lastack > pcb.snd_nxt - pcb.lastack) continue;
+    if (said->error == EMSGSIZE) lower_mtu(*endpoint, said->mtu_bytes);
+    if (said->error == EMSGSIZE || pcb.state != SYN_SENT) continue;
     endpoint->abort();
     endpoint->fail(said->error);
     settle(*endpoint);
   }
+}
+
+// "Packet too big" (RFC 8201): no router fragments IPv6. What is queued is cut anew, and the lost
+// segment comes again with its timer. Below the least MTU of IPv6 nobody is believed.
+void Stack::lower_mtu(TcpEndpoint& endpoint, uint32_t mtu_bytes) {
+  constexpr uint32_t kLeastBytes = 1280;
+  const u16_t fits = mss_for(endpoint, std::max(mtu_bytes, kLeastBytes));
+  if (fits >= endpoint.pcb_->mss) return;
+  enter();
+  endpoint.opened_mss_ = std::min(endpoint.opened_mss_, fits);
+  endpoint.fit_segments(fits);
+  settle(endpoint);
 }
 
 void Stack::check_neighbours() {
@@ -488,9 +504,9 @@ void Stack::check_neighbours() {
   neighbours_seen_ = generation;
   destinations_.retry(
       now_ns_,
-      [this](const IpAddress&, Destination& destination, const std::vector<uint8_t>& packet)
+      [this](const IpAddress& to, Destination& destination, const std::vector<uint8_t>& packet)
           UP_NO_THREAD_SAFETY {
-            uint8_t* frame = write_ethernet(destination.mac);
+            uint8_t* frame = write_ethernet(destination.mac, to);
             if (frame == nullptr) return;
             std::memcpy(frame + kEthernetHeaderBytes, packet.data(), packet.size());
             port_.submit(static_cast<uint32_t>(kEthernetHeaderBytes + packet.size()));

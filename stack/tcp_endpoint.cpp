@@ -225,8 +225,12 @@ void TcpEndpoint::apply_options() {
   if (pcb_ == nullptr) return;
   // Nagle and keepalive are ours (hold_tail(), Stack::keepalive()).
   tcp_nagle_disable(pcb_);
-  pcb_->ttl = options_.ttl;
-  pcb_->tos = options_.tos;
+  const IpAddress& to = flow_.remote.ip;
+  pcb_->tos = to.is_v4() ? options_.tos : options_.traffic_class;
+  pcb_->ttl = to.is_v4() ? options_.ttl : options_.hop_limit;
+  if (pcb_->ttl == 0) {
+    pcb_->ttl = stack_.destinations().look_up(to, stack_.now_ns()).route.hop_limit;
+  }
 }
 
 void TcpEndpoint::set_options(const TcpOptions& options) {

@@ -28,36 +28,63 @@ size_t rounds(size_t usual) {
 
 size_t below(Random& random, size_t limit) { return random() % limit; }
 
-// Makes the lengths and checksums right, so that what was changed gets further.
-void repair(Bytes& frame) {
-  if (frame.size() < 34) return;
-  const auto total = static_cast<uint16_t>(frame.size() - 14);
+bool is_v6(const Bytes& frame) { return frame.size() > 13 && frame[12] == 0x86; }
+size_t transport_at(const Bytes& frame) { return is_v6(frame) ? 54 : 34; }
+
+IpAddress address_at(const Bytes& frame, size_t at) {
+  IpAddress ip;
+  if (is_v6(frame)) {
+    std::memcpy(ip.bytes.data(), &frame[at], 16);
+    return ip;
+  }
+  uint32_t v4 = 0;
+  std::memcpy(&v4, &frame[at], 4);
+  return IpAddress::from_v4(v4);
+}
+
+void put_length(Bytes& frame, size_t at, size_t bytes) {
+  frame[at] = static_cast<uint8_t>(bytes >> 8U);
+  frame[at + 1] = static_cast<uint8_t>(bytes);
+}
+
+void repair_ipv4_header(Bytes& frame) {
   frame[14] = 0x45;
-  frame[16] = static_cast<uint8_t>(total >> 8U);
-  frame[17] = static_cast<uint8_t>(total);
+  put_length(frame, 16, frame.size() - 14);
   frame[24] = frame[25] = 0;
   const auto header = static_cast<uint16_t>(~checksum(&frame[14], 20));
   std::memcpy(&frame[24], &header, 2);
-  const size_t at = frame[23] == IPPROTO_UDP ? 40 : 50;
-  if (frame.size() < at + 2) return;
-  if (frame[23] == IPPROTO_UDP) {
-    frame[38] = static_cast<uint8_t>((total - 20) >> 8U);
-    frame[39] = static_cast<uint8_t>(total - 20);
+}
+
+void repair_ipv6_header(Bytes& frame) {
+  frame[14] = static_cast<uint8_t>(0x60U | (frame[14] & 0x0fU));
+  put_length(frame, 18, frame.size() - 54);
+}
+
+// Makes the lengths and checksums right, so that what was changed gets further.
+void repair(Bytes& frame) {
+  const size_t transport = transport_at(frame);
+  if (frame.size() < transport) return;
+  if (is_v6(frame)) {
+    repair_ipv6_header(frame);
+  } else {
+    repair_ipv4_header(frame);
   }
-  uint32_t from = 0;
-  uint32_t to = 0;
-  std::memcpy(&from, &frame[26], 4);
-  std::memcpy(&to, &frame[30], 4);
+  const uint8_t protocol = frame[is_v6(frame) ? 20 : 23];
+  const size_t at = transport + (protocol == IPPROTO_UDP ? 6 : 16);
+  if (frame.size() < at + 2) return;
+  const size_t bytes = frame.size() - transport;
+  if (protocol == IPPROTO_UDP) put_length(frame, transport + 4, bytes);
+  const IpAddress from = address_at(frame, is_v6(frame) ? 22 : 26);
+  const IpAddress to = address_at(frame, is_v6(frame) ? 38 : 30);
   frame[at] = frame[at + 1] = 0;
-  const auto bytes = static_cast<uint32_t>(frame.size() - 34);
-  const auto sum = static_cast<uint16_t>(~checksum(
-      &frame[34], bytes,
-      pseudo_header_sum(IpAddress::from_v4(from), IpAddress::from_v4(to), frame[23], bytes)));
+  const uint32_t pseudo = pseudo_header_sum(from, to, protocol, static_cast<uint32_t>(bytes));
+  const auto sum = static_cast<uint16_t>(~checksum(&frame[transport], bytes, pseudo));
   std::memcpy(&frame[at], &sum, 2);
 }
 
 void mutate(Random& random, Bytes& frame) {
   if (frame.empty()) return;
+  const size_t tcp = transport_at(frame);
   switch (below(random, 8)) {
     case 0:
       frame[below(random, frame.size())] = static_cast<uint8_t>(random());
@@ -70,20 +97,23 @@ void mutate(Random& random, Bytes& frame) {
                    static_cast<uint8_t>(random()));
       break;
     case 3:  // flags, and more often than not only one of them
-      if (frame.size() > 47) frame[47] = static_cast<uint8_t>(random() & (random() | 0x10U));
+      if (frame.size() > tcp + 13)
+        frame[tcp + 13] = static_cast<uint8_t>(random() & (random() | 0x10U));
       break;
     case 4:  // sequence or acknowledgement number, a little or a lot
-      if (frame.size() > 45) frame[38 + below(random, 8)] ^= static_cast<uint8_t>(random());
+      if (frame.size() > tcp + 11)
+        frame[tcp + 4 + below(random, 8)] ^= static_cast<uint8_t>(random());
       break;
     case 5:  // window
-      if (frame.size() > 49) {
-        frame[48] = static_cast<uint8_t>(random() & random());
-        frame[49] = static_cast<uint8_t>(random() & random());
+      if (frame.size() > tcp + 15) {
+        frame[tcp + 14] = static_cast<uint8_t>(random() & random());
+        frame[tcp + 15] = static_cast<uint8_t>(random() & random());
       }
       break;
     case 6:  // header length, options
-      if (frame.size() > 46) frame[46] = static_cast<uint8_t>(random());
-      if (frame.size() > 60) frame[54 + below(random, 6)] = static_cast<uint8_t>(random() % 12);
+      if (frame.size() > tcp + 12) frame[tcp + 12] = static_cast<uint8_t>(random());
+      if (frame.size() > tcp + 26)
+        frame[tcp + 20 + below(random, 6)] = static_cast<uint8_t>(random() % 12);
       break;
     default:
       for (int i = 0; i < 4; ++i) {
@@ -96,7 +126,8 @@ void mutate(Random& random, Bytes& frame) {
 // Two hosts that open, use and close connections as the dice fall.
 class Chaos {
  public:
-  explicit Chaos(uint64_t seed) : random_(seed), network_(seed) {
+  explicit Chaos(uint64_t seed)
+      : random_(seed), network_(seed, seed % 3 == 0 ? AF_INET6 : AF_INET) {
     network_.a.port().settings().hold_limit_frames = 32;
     network_.b.port().settings().hold_limit_frames = 32;
     network_.b.port().settings().rx_partial_checksum = seed % 2 == 0;
@@ -211,6 +242,10 @@ Test(fuzz, random_bytes_are_no_packet) {
     const size_t size = below(random, 120);
     auto block = std::make_unique<uint8_t[]>(size);
     for (size_t at = 0; at < size; ++at) block[at] = static_cast<uint8_t>(random());
+    if (i % 4 != 0 && size > 14) {  // so that it is looked at
+      put_be16(&block[12], i % 4 == 1 ? kEtherTypeIpv4 : kEtherTypeIpv6);
+      block[14] = i % 4 == 1 ? 0x45 : 0x60;
+    }
     Packet packet;
     static_cast<void>(
         parse_packet({block.get(), static_cast<uint32_t>(size), 1}, i % 2 == 0, packet));
@@ -224,9 +259,11 @@ Test(fuzz, mutated_packets_are_read_within_their_frames) {
   segment.options = option_mss(1460) + option_timestamp(1, 2);
   const Bytes models[] = {
       tcp_frame(ip("10.0.0.2"), ip("10.0.0.1"), segment),
-      udp_frame({ip("10.0.0.2"), 1, 0}, {ip("10.0.0.1"), 2, 0}, "some datagram")};
+      udp_frame({ip("10.0.0.2"), 1, 0}, {ip("10.0.0.1"), 2, 0}, "some datagram"),
+      tcp_frame(ip("fd00::2"), ip("fd00::1"), segment),
+      udp_frame({ip("fd00::2"), 1, 0}, {ip("fd00::1"), 2, 0}, "some datagram")};
   for (size_t i = 0; i < rounds(100'000); ++i) {
-    Bytes frame = models[i % 2];
+    Bytes frame = models[i % std::size(models)];
     for (size_t n = below(random, 4); n != 0; --n) mutate(random, frame);
     auto block = std::make_unique<uint8_t[]>(frame.size());
     std::copy(frame.begin(), frame.end(), block.get());
@@ -252,12 +289,14 @@ Test(fuzz, hostile_datagrams_reach_sockets_or_nobody) {
   Random random(3);
   RawPeer peer;
   Recorder events;
-  auto opened =
-      UdpEndpoint::open(peer.host.stack(), SocketAddress{IpAddress::any(AF_INET), 2, 0}, events, 5);
+  const SocketAddress any_v6{IpAddress::any(AF_INET6), 2, 0};
+  auto opened = UdpEndpoint::open(peer.host.stack(), Binding{any_v6, Families::kBoth}, events, 5);
   char buffer[2000];
   const iovec piece{buffer, sizeof buffer};
   for (size_t i = 0; i < rounds(20'000); ++i) {
-    Bytes frame = udp_frame({ip("10.0.0.2"), 1, 0}, {ip("10.0.0.1"), 2, 0}, "some datagram");
+    const int family = i % 2 == 0 ? AF_INET : AF_INET6;
+    Bytes frame =
+        udp_frame({ip(end_of(family, 1)), 1, 0}, {ip(end_of(family, 0)), 2, 0}, "some datagram");
     mutate(random, frame);
     peer.send_frame(frame);
     size_t copied = 0;

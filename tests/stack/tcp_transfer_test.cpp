@@ -112,6 +112,14 @@ Test(tcp_transfer, a_long_wire_that_loses_is_survived) {
   cr_expect(transfer(network, kBulkBytes / 20, 0) != 0);
 }
 
+Test(tcp_transfer, ipv6_is_as_good) {
+  Network good(1, AF_INET6);
+  cr_expect(transfer(good, kBulkBytes / 4, kBulkBytes / 4) != 0);
+  Network bad(13, AF_INET6);
+  make_bad(bad.wire);
+  cr_expect(transfer(bad, kBulkBytes / 4, kBulkBytes / 4) != 0);
+}
+
 Test(tcp_transfer, bursts_of_loss_are_survived) {
   Network network(11);
   size_t frames = 0;

@@ -54,7 +54,7 @@ struct RawHost : UdpHost {
     const auto bytes = static_cast<uint16_t>(kIpv4HeaderBytes + payload.size());
     Bytes frame(kEthernetHeaderBytes + bytes);
     frame[12] = 0x08;
-    write_ipv4_header(&frame[14], {ip(from), ip("10.0.0.1"), bytes, 1, protocol, 9, 0});
+    write_ip_header(&frame[14], {ip(from), ip("10.0.0.1"), bytes, 1, protocol, 9, 0});
     std::copy(payload.begin(), payload.end(), frame.begin() + 34);
     send_frame(std::move(frame));
   }

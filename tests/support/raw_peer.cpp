@@ -37,7 +37,19 @@ Bytes ip_frame(const IpAddress& from, const IpAddress& to, uint8_t protocol, Byt
   const auto bytes = static_cast<uint32_t>(transport.size());
   store_sum(&transport[checksum_at],
             checksum(transport.data(), bytes, pseudo_header_sum(from, to, protocol, bytes)));
-  Bytes out = {2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0};
+  Bytes out = {2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2};
+  if (!from.is_v4()) {
+    put16(out, 0x86dd);
+    put32(out, 0x60000000);
+    put16(out, static_cast<uint16_t>(bytes));
+    out.push_back(protocol);
+    out.push_back(64);
+    out.insert(out.end(), from.bytes.begin(), from.bytes.end());
+    out.insert(out.end(), to.bytes.begin(), to.bytes.end());
+    out.insert(out.end(), transport.begin(), transport.end());
+    return out;
+  }
+  put32(out, 0x08004500);
   put16(out, static_cast<uint16_t>(20 + bytes));
   put32(out, 0x00014000);
   out.push_back(64);
@@ -52,9 +64,10 @@ Bytes ip_frame(const IpAddress& from, const IpAddress& to, uint8_t protocol, Byt
 
 Segment read_segment(const uint8_t* frame) {
   const uint8_t* ip = frame + 14;
-  const uint8_t* tcp = ip + 20;
+  const bool is_v4 = ip[0] >> 4U == 4;
+  const uint8_t* tcp = ip + (is_v4 ? 20 : 40);
   const size_t header = (tcp[12] >> 4U) * 4U;
-  const size_t total = get16(ip + 2);
+  const size_t bytes = is_v4 ? get16(ip + 2) - 20 : get16(ip + 4);
   Segment segment;
   segment.source_port = get16(tcp);
   segment.destination_port = get16(tcp + 2);
@@ -64,7 +77,7 @@ Segment read_segment(const uint8_t* frame) {
   segment.window = get16(tcp + 14);
   segment.urgent = get16(tcp + 18);
   segment.options.assign(tcp + 20, tcp + header);
-  segment.payload.assign(reinterpret_cast<const char*>(tcp) + header, total - 20 - header);
+  segment.payload.assign(reinterpret_cast<const char*>(tcp) + header, bytes - header);
   segment.arrived_ns = VirtualClock::now_ns;
   return segment;
 }
@@ -131,7 +144,9 @@ Bytes udp_frame(const SocketAddress& from, const SocketAddress& to, const std::s
   return ip_frame(from.ip, to.ip, IPPROTO_UDP, std::move(udp), 6);
 }
 
-RawPeer::RawPeer() : host(wire.port(0), "10.0.0.1", wire.port(1).capabilities().mac) {
+RawPeer::RawPeer(int family)
+    : host(wire.port(0), end_of(family, 0), wire.port(1).capabilities().mac),
+      address(ip(end_of(family, 1))) {
   wire.faults.delay_ns = 0;
 }
 
@@ -153,7 +168,7 @@ void RawPeer::send(const Segment& segment) {
     sequence += static_cast<uint32_t>(segment.payload.size()) +
                 ((segment.flags & (kSyn | kFin)) != 0 ? 1 : 0);
   }
-  send_frame(tcp_frame(ip("10.0.0.2"), ip("10.0.0.1"), segment));
+  send_frame(tcp_frame(address, host.address(), segment));
 }
 
 void RawPeer::send_frame(Bytes frame) {
@@ -194,8 +209,8 @@ void RawPeer::wait(uint64_t ns) {
 }
 
 TcpEndpoint* RawPeer::connect(const TcpOptions& options, const Bytes& peer_options) {
-  auto made = TcpEndpoint::connect(host.stack(), {ip("10.0.0.1"), host_port, 0},
-                                   {ip("10.0.0.2"), port, 0}, options, 4);
+  auto made = TcpEndpoint::connect(host.stack(), {host.address(), host_port, 0}, {address, port, 0},
+                                   options, 4);
   if (!made) return nullptr;
   (*made)->set_owner(&host.client_events, 4);
   take();

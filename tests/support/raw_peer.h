@@ -38,18 +38,19 @@ Bytes option_sack_permitted();
 Bytes option_timestamp(uint32_t value, uint32_t echo);
 Bytes operator+(Bytes left, const Bytes& right);
 
-// Ethernet, IPv4 and TCP or UDP headers with right checksums.
+// Ethernet, IP and TCP or UDP headers with right checksums, of the addresses' family.
 Bytes tcp_frame(const IpAddress& from, const IpAddress& to, const Segment& segment);
 Bytes udp_frame(const SocketAddress& from, const SocketAddress& to, const std::string& payload);
 
-// A stack ("host", 10.0.0.1) on a wire without delay, and the peer 10.0.0.2. The peer's sequence
-// number and what it has received are kept; next() fills them in.
+// A stack ("host") on a wire without delay, at end_of(family, 0), and the peer at the other end.
+// The peer's sequence number and what it has received are kept; next() fills them in.
 class RawPeer {
  public:
-  RawPeer();
+  explicit RawPeer(int family = AF_INET);
 
   SimulatedWire wire;
   SimulatedHost host;
+  const IpAddress address;  // the peer's
 
   // The next segment in order from the peer; `sequence` and `acknowledgement` are those kept.
   Segment next(uint8_t flags = kAck, const std::string& payload = "");

@@ -17,7 +17,10 @@
 
 namespace underpass::test {
 
+// Of either family.
 IpAddress ip(const char* text);
+// 10.0.0.1 and 10.0.0.2, or fd00::1 and fd00::2: the ends of the wire, by their side.
+const char* end_of(int family, int side);
 
 // Routes and neighbours. Whoever is not in the tables is on the wire, with the peer's MAC.
 class SimulatedView : public HostView {
@@ -84,6 +87,7 @@ class SimulatedHost {
   // Another process's stack takes it.
   void give_port_away(uint8_t protocol, uint16_t port, int family = AF_INET);
 
+  // On the wildcard of the address's family.
   TcpListener* listen(uint16_t port, int backlog = 128);
   TcpListener* listen_on(const Binding& local, int backlog = 128);
   Result<TcpEndpoint*> try_connect(const SimulatedHost& to, uint16_t port, uint16_t from_port,
@@ -108,7 +112,7 @@ class SimulatedHost {
 // Two hosts and the wire between them.
 class Network {
  public:
-  explicit Network(uint64_t seed = 1);
+  explicit Network(uint64_t seed = 1, int family = AF_INET);
 
   SimulatedWire wire;
   SimulatedHost a;

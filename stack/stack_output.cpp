@@ -1,0 +1,109 @@
+// stack_output.cpp - frames out
+#include <sys/uio.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "stack/lwip_port/lwip.h"
+#include "stack/stack.h"
+
+namespace underpass {
+
+namespace {
+
+// Frames handed to the kernel at a time during a long output: the peer starts while we go on. As
+// many as one AF_XDP system call takes in copy mode.
+constexpr size_t kFlushFrames = 32;
+
+}  // namespace
+
+uint8_t* Stack::write_ethernet(const MacAddress& destination, const IpAddress& to) {
+  if (++unflushed_frames_ > kFlushFrames) {
+    unflushed_frames_ = 1;
+    port_.flush();
+  }
+  uint8_t* frame = port_.reserve();
+  if (frame == nullptr) {
+    // The completion ring is looked at again after a flush.
+    port_.flush();
+    frame = port_.reserve();
+  }
+  if (frame == nullptr) {
+    counters().tx_no_frame.fetch_add(1, std::memory_order_relaxed);
+    return nullptr;
+  }
+  std::memcpy(frame, destination.data(), destination.size());
+  std::memcpy(frame + 6, port_.capabilities().mac.data(), 6);
+  put_be16(frame + 12, to.is_v4() ? kEtherTypeIpv4 : kEtherTypeIpv6);
+  return frame;
+}
+
+int Stack::output_ip(pbuf* packet, const IpAddress& to) {
+  Destination& destination = destinations_.look_up(to, now_ns_);
+  if (destination.error != 0) return destination.error;
+  if (!destination.route.through_interface) return EHOSTUNREACH;
+  if (packet->tot_len > port_.capabilities().mtu_bytes) return EMSGSIZE;
+  if (destination.state != NeighbourState::kReachable) {
+    std::vector<uint8_t> copy(packet->tot_len);
+    pbuf_copy_partial(packet, copy.data(), packet->tot_len, 0);
+    destinations_.enqueue(destination, std::move(copy));
+    counters().tx_no_neighbour.fetch_add(1, std::memory_order_relaxed);
+    return 0;
+  }
+  uint8_t* frame = write_ethernet(destination.mac, to);
+  if (frame == nullptr) return ENOBUFS;
+  uint8_t* at = frame + kEthernetHeaderBytes;
+  for (const pbuf* part = packet; part != nullptr; part = part->next) {
+    std::memcpy(at, part->payload, part->len);
+    at += part->len;
+    if (part->tot_len == part->len) break;
+  }
+  port_.submit(kEthernetHeaderBytes + packet->tot_len);
+  return 0;
+}
+
+Result<Stack::Outgoing> Stack::begin_packet(const IpAddress& local, const IpAddress& remote,
+                                            size_t ip_bytes) {
+  if (ip_bytes > port_.capabilities().mtu_bytes) return Error{EMSGSIZE};
+  const Destination& destination = destinations_.look_up(remote, now_ns_);
+  if (destination.error != 0 || !destination.route.through_interface ||
+      destination.state != NeighbourState::kReachable) {
+    return Error{EHOSTUNREACH};
+  }
+  uint8_t* const frame = write_ethernet(destination.mac, remote);
+  if (frame == nullptr) return Error{EAGAIN};
+  return Outgoing{frame + kEthernetHeaderBytes, local.is_any() ? destination.route.source : local,
+                  destination.route.hop_limit};
+}
+
+void Stack::copy_in(uint8_t* at, std::span<const iovec> data) {
+  for (const iovec& piece : data) {
+    if (piece.iov_len != 0) std::memcpy(at, piece.iov_base, piece.iov_len);
+    at += piece.iov_len;
+  }
+}
+
+Result<void> Stack::send_udp(const SocketAddress& local, const SocketAddress& remote, uint8_t ttl,
+                             uint8_t tos, std::span<const iovec> data, size_t bytes) {
+  const size_t udp_bytes = bytes + kUdpHeaderBytes;
+  const size_t ip_bytes = udp_bytes + ip_header_bytes(remote.ip);
+  const auto begun = begin_packet(local.ip, remote.ip, ip_bytes);
+  if (!begun) return Error{begun.error()};
+  write_ip_header(begun->ip, {begun->source, remote.ip, static_cast<uint16_t>(ip_bytes), ++ip_id_,
+                              IPPROTO_UDP, ttl != 0 ? ttl : begun->hop_limit, tos});
+  uint8_t* const udp = begun->ip + ip_header_bytes(remote.ip);
+  put_be16(udp, local.port);
+  put_be16(udp + 2, remote.port);
+  put_be16(udp + 4, static_cast<uint16_t>(udp_bytes));
+  put_be16(udp + 6, 0);
+  copy_in(udp + kUdpHeaderBytes, data);
+  const uint32_t pseudo =
+      pseudo_header_sum(begun->source, remote.ip, IPPROTO_UDP, static_cast<uint32_t>(udp_bytes));
+  auto sum = static_cast<uint16_t>(~checksum(udp, udp_bytes, pseudo));
+  if (sum == 0) sum = 0xffff;  // RFC 768: zero says "none"
+  std::memcpy(udp + 6, &sum, 2);
+  port_.submit(static_cast<uint32_t>(kEthernetHeaderBytes + ip_bytes));
+  return {};
+}
+
+}  // namespace underpass
