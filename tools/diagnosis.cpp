@@ -99,10 +99,13 @@ void Examination::check_link() {
   } else {
     missing(fmt::format("interface {} is down", iface_), fmt::format("ip link set {} up", iface_));
   }
-  if (link_.has_ipv4) {
-    ok("it has an IPv4 address");
+  if (link_.has_ipv4 || link_.has_ipv6) {
+    ok(fmt::format("it has an {} address", !link_.has_ipv6   ? "IPv4"
+                                           : !link_.has_ipv4 ? "IPv6"
+                                                             : "IPv4 and an IPv6"));
   } else {
-    missing("it has no IPv4 address", fmt::format("ip address add ADDRESS/BITS dev {}", iface_));
+    missing("it has no address that other networks know",
+            fmt::format("ip address add ADDRESS/BITS dev {}", iface_));
   }
 }
 

@@ -18,6 +18,7 @@
 #include <memory>
 #include <string_view>
 
+#include "base/address.h"
 #include "base/fd.h"
 #include "tools/netlink.h"
 
@@ -74,6 +75,8 @@ void read_addresses(LinkFacts& facts) {
   for (const ifaddrs* one = list; one != nullptr; one = one->ifa_next) {
     if (one->ifa_addr == nullptr || facts.name != one->ifa_name) continue;
     facts.has_ipv4 |= one->ifa_addr->sa_family == AF_INET;
+    const auto v6 = SocketAddress::from_sockaddr(one->ifa_addr, sizeof(sockaddr_in6));
+    facts.has_ipv6 |= one->ifa_addr->sa_family == AF_INET6 && !v6->ip.is_link_local();
   }
 }
 

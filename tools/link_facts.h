@@ -20,6 +20,7 @@ struct LinkFacts {
   uint32_t rx_queues = 0;
   uint32_t xdp_program_id = 0;  // 0: none attached
   bool has_ipv4 = false;
+  bool has_ipv6 = false;  // other than link-local
   // For a veth whose peer is in the same namespace.
   std::string peer;
   // Native XDP and zero copy, where the kernel tells (6.3 and later).

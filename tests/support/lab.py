@@ -16,6 +16,7 @@ import atexit
 import contextlib
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -203,7 +204,8 @@ class Traffic:
             "tcp_frames": steer.get("tcp_frames", 0), "tcp_bytes": steer.get("tcp_bytes", 0),
             "udp_frames": steer.get("udp_frames", 0), "udp_bytes": steer.get("udp_bytes", 0),
             "kernel_tcp": kernel["Tcp"]["InSegs"] + kernel["Tcp"]["OutSegs"],
-            "kernel_udp": kernel["Udp"]["InDatagrams"] + kernel["Udp"]["OutDatagrams"],
+            # TCP's are of both families.
+            "kernel_udp": sum(kernel[name][f"{way}Datagrams"] for name in ("Udp", "Udp6") for way in ("In", "Out")),
         }
 
     def finish(self):
@@ -238,7 +240,8 @@ class Host:
         """With the interface as its scope."""
         link = json.loads(sh("ip", "-n", self.namespace, "-j", "-6", "address", "show", "dev", self.iface,
                              "scope", "link"))
-        return f"{link[0]['addr_info'][0]['local']}%{self.iface}"
+        local = next(one["local"] for one in link[0]["addr_info"] if "local" in one)
+        return f"{local}%{self.iface}"
 
     # Making commands
 
@@ -328,12 +331,16 @@ class Host:
         return json.loads(done.out)["sockets"] if done.status == 0 else []
 
     def kernel_counters(self):
-        """/proc/net/snmp and /proc/net/netstat: {"Tcp": {"InSegs": number, ...}, "TcpExt": ...}."""
+        """/proc/net/snmp, netstat and snmp6: {"Tcp": {"InSegs": number, ...}, "TcpExt": ..., "Udp6": ...}."""
         lines = self.run(["cat", "/proc/net/snmp", "/proc/net/netstat"]).out.splitlines()
         tables = {}
         for names, values in zip(lines[::2], lines[1::2]):
             kind, names = names.split(": ", 1)
             tables[kind] = dict(zip(names.split(), map(int, values.split(": ", 1)[1].split())))
+        for line in self.run(["cat", "/proc/net/snmp6"]).out.splitlines():
+            name, value = line.split()
+            kind = re.match(r"(\w+?6)", name).group(1)
+            tables.setdefault(kind, {})[name.removeprefix(kind)] = int(value)
         return tables
 
     def xdp_program_id(self):

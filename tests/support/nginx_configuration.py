@@ -17,6 +17,7 @@ http {{
   scgi_temp_path {directory}/scgi;
   server {{
     listen 0.0.0.0:{port};
+    listen [::]:{port};
     root {directory}/www;
   }}
 }}

@@ -49,7 +49,7 @@ class Doctor(NamespaceCase):
         self.addCleanup(self.set_link, "address", "add", "10.9.0.1/24", "dev", IFACE)
         status, out, _ = self.doctor()
         self.assertEqual(status, 1)
-        self.assertIn("no IPv4 address: ip address add", out)
+        self.assertIn("no address that other networks know: ip address add", out)
 
     def test_mtu_over_a_chunk(self):
         self.set_link("link", "set", IFACE, "mtu", "9000")

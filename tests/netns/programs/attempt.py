@@ -31,7 +31,8 @@ def stream():
 
 def connect(host, port):
     """Blocking, twice: the second call meets a socket that has failed before."""
-    with stream() as sock:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as sock:
         said("connect", sock.connect, (host, int(port)))
         said("SO_ERROR", so_error, sock)
         said("getpeername", sock.getpeername)

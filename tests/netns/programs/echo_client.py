@@ -11,7 +11,8 @@ import socket
 import sys
 
 CHUNK_BYTES = 30000
-DATAGRAM_SIZES_BYTES = [0, 1, 2, 63, 64, 500, 1400, 1472]
+DATAGRAM_SIZES_BYTES = [0, 1, 2, 63, 64, 500, 1400]
+LONGEST_BYTES = {socket.AF_INET: 1472, socket.AF_INET6: 1452}
 DATAGRAM_LIMIT_S = 30
 
 
@@ -65,11 +66,12 @@ def tcp(address, connections, total_bytes):
                     selector.modify(stream.sock, stream.events(), stream)
 
 
-def udp(address, rounds):
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+def udp(named, rounds):
+    family, kind, _, _, address = socket.getaddrinfo(*named, type=socket.SOCK_DGRAM)[0]
+    with socket.socket(family, kind) as sock:
         sock.settimeout(DATAGRAM_LIMIT_S)
         for turn in range(rounds):
-            for size in DATAGRAM_SIZES_BYTES:
+            for size in [*DATAGRAM_SIZES_BYTES, LONGEST_BYTES[family]]:
                 data = random.Random(turn).randbytes(size)
                 sock.sendto(data, address)
                 got, peer = sock.recvfrom(65536)

@@ -1,6 +1,7 @@
 """echo_server.py poll|select|epoll|udp PORT [ADDRESS] - sends back what comes
 
 TCP on one of the selectors of Python's standard library, each a different system call; or UDP, blocking.
+"::" is both families, another IPv6 address its own alone.
 """
 
 import selectors
@@ -57,8 +58,13 @@ class Connection:
         self.selector.modify(self.sock, events, self)
 
 
+def family_of(address):
+    return socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+
+
 def serve_tcp(make_selector, address):
-    listener = socket.create_server(address, backlog=512)
+    listener = socket.create_server(address, family=family_of(address), backlog=512,
+                                    dualstack_ipv6=address[0] == "::")
     listener.setblocking(False)
     with make_selector() as selector:
         selector.register(listener, selectors.EVENT_READ)
@@ -71,7 +77,7 @@ def serve_tcp(make_selector, address):
 
 
 def serve_udp(address):
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+    with socket.socket(family_of(address), socket.SOCK_DGRAM) as sock:
         sock.bind(address)
         while True:
             data, peer = sock.recvfrom(CHUNK_BYTES)
