@@ -216,9 +216,9 @@ std::optional<Result<void>> SocketFile::connect_stream(const SocketAddress& remo
   Stack& stack = the_stack();
   SocketAddress local = kernel_name();
   if (local.port == 0) {
-    // The next connect of an IPv6 socket may be to the other family.
-    auto bound =
-        bind_kernel_to_any_port(family_ == AF_INET ? route.source : IpAddress::any(AF_INET6));
+    // IPv6's keeps its wildcard: the next connect may be to the other family.
+    if (family_ == AF_INET) local.ip = route.source;
+    auto bound = bind_kernel_to_any_port(local);
     if (!bound) return bound;
     local = kernel_name();
   }
@@ -309,7 +309,7 @@ Result<void> SocketFile::open_datagram() {
   if (datagram_ != nullptr && datagram_->is_bound()) return {};
   Binding local = kernel_binding();
   if (local.address.port == 0) {
-    auto bound = bind_kernel_to_any_port(IpAddress::any(family_));
+    auto bound = bind_kernel_to_any_port(local.address);
     if (!bound) return bound;
     local = kernel_binding();
   }
@@ -373,6 +373,11 @@ Result<void> SocketFile::listen(int backlog) {
     return {};
   }
   listener_ = *opened;
+  // bind(2) to an IPv6 address sets it, and what is accepted has it (inet6_bind()).
+  const int v6_only = 1;
+  if (!local.address.ip.is_v4() && local.families == Families::kOwn) {
+    options_.remember(IPPROTO_IPV6, IPV6_V6ONLY, &v6_only, sizeof v6_only);
+  }
   const auto retries = the_stack().host().setting("tcp_synack_retries");
   if (retries && !options_.syn_count_set) options_.tcp.synack_retries = *retries;
   listener_->set_options(options_.tcp);

@@ -140,7 +140,8 @@ class SocketFile : public OpenFile, private EndpointOwner {
   Binding kernel_binding() const;
   bool has_port() const UP_REQUIRES(stack_mutex);
   Result<void> bind_accepted(const sockaddr* address, socklen_t length) UP_REQUIRES(stack_mutex);
-  Result<void> bind_kernel_to_any_port(const IpAddress& ip) UP_REQUIRES(stack_mutex);
+  // Of that address, which is bound to already if it is no wildcard.
+  Result<void> bind_kernel_to_any_port(SocketAddress local) UP_REQUIRES(stack_mutex);
   bool can_bypass(const SocketAddress& local) const UP_REQUIRES(stack_mutex);
   // Whether a socket that is bound so can send there, over the interface.
   static bool reaches(const Binding& local, const SocketAddress& remote) UP_REQUIRES(stack_mutex);

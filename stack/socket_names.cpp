@@ -108,9 +108,10 @@ Result<void> SocketFile::bind(const sockaddr* address, socklen_t length) {
   return {};
 }
 
-Result<void> SocketFile::bind_kernel_to_any_port(const IpAddress& ip) {
+Result<void> SocketFile::bind_kernel_to_any_port(SocketAddress local) {
   sockaddr_storage storage;
-  const socklen_t length = SocketAddress{ip, 0, 0}.to_sockaddr(family_, storage);
+  local.port = 0;
+  const socklen_t length = local.to_sockaddr(family_, storage);
   // Such a socket gets its port from the kernel's connect, which it will never see.
   int no_port = 0;
   socklen_t bytes = sizeof no_port;
