@@ -7,7 +7,7 @@
 //
 // Installed as <underpass/socket.h>; needs C++17 and nothing else of Underpass.
 //
-// Which path: with an Interface, TCP and UDP over IPv4 through that interface are bypassed, as the
+// Which path: with an Interface, TCP and UDP through that interface are bypassed, as the
 // table in README.md says; with none, or where it does not lead, a socket is the kernel's. Programs
 // see no difference but speed. What is not said here is as Linux's sockets do it (socket(7), ip(7),
 // tcp(7), udp(7), raw(7)); constants are the system's own, from <sys/socket.h> and <netinet/in.h>.

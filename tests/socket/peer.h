@@ -26,6 +26,8 @@ namespace underpass::test {
 
 constexpr uint16_t kScriptPort = 7001;
 constexpr uint16_t kEchoPort = 7002;
+// Both over IPv6, by tests/netns/programs/echo_server.py.
+constexpr uint16_t kEcho6Port = 7004;
 constexpr uint16_t kClosedPort = 7003;
 
 std::string pattern(size_t bytes);

@@ -19,6 +19,7 @@ struct Setting {
   std::string peer;
   std::string ifname;  // where the peer is; "": the peer is on this host
   // "No route leads there", over which nothing is bypassed either.
+  std::string peer6 = "";  // the peer's of IPv6, over veth
   static constexpr const char* kLoopback = "127.0.0.1";
 };
 

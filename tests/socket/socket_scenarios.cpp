@@ -293,6 +293,46 @@ void ipv6(const Run& run) {
   });
 }
 
+void ipv6_over_the_interface(const Run& run) {
+  const std::string& peer = run.setting.peer6;
+  Socket socket(AF_INET6);
+  run.transcript.outcome("connect", [&] { socket.connect({peer, kEcho6Port}); });
+  const Address to = socket.getpeername();
+  run.transcript.note(to == Address(peer, kEcho6Port) ? "to the peer" : "to " + to.to_string());
+  socket.sendall("six");
+  run.transcript.result("recv", [&] { return shown(socket.recv(3)); });
+  socket.setsockopt(IPPROTO_IPV6, IPV6_UNICAST_HOPS, 3);
+  const int hops = socket.getsockopt<int>(IPPROTO_IPV6, IPV6_UNICAST_HOPS);
+  run.transcript.note("hops " + std::to_string(hops));
+}
+
+void ipv6_datagrams(const Run& run) {
+  const Address peer(run.setting.peer6, kEcho6Port);
+  Socket socket(AF_INET6, SOCK_DGRAM);
+  socket.settimeout(5000);
+  socket.sendto("six", peer);
+  run.transcript.result("recvfrom", [&] {
+    auto [data, from] = socket.recvfrom(10);
+    return shown(data) + (from == peer ? " from the peer" : " from elsewhere");
+  });
+  socket.connect(peer);
+  socket.send("seven");
+  run.transcript.result("recv", [&] { return shown(socket.recv(10)); });
+}
+
+void both_families(const Run& run) {
+  Socket listener(AF_INET6);
+  listener.bind(0);
+  listener.listen();
+  const std::string port = std::to_string(listener.getsockname().port());
+  const Socket control = run.scripted("call " + port + " 1");
+  auto taken = listener.accept();
+  Socket& accepted = taken.first;
+  const bool mapped = taken.second.host() == "::ffff:" + run.setting.peer;
+  run.transcript.note(mapped ? "from the peer, over IPv4" : "from " + taken.second.host());
+  run.transcript.result("recv", [&] { return shown(accepted.recv(5)); });
+}
+
 void ipv6_scope(const Run& run) {
   sockaddr_storage storage;
   const Address address("fe80::1%lo", 80);

@@ -23,6 +23,7 @@ from lab import BUILD  # noqa: E402
 PROGRAMS = os.path.join(BUILD, "tests", "socket", "programs")
 SCENARIOS = os.path.join(PROGRAMS, "scenarios")
 SCRIPT_PORT = 7001
+ECHO6_PORT = 7004
 # Only a hang reaches it.
 SCENARIO_LIMIT_S = 30
 END = "== end"
@@ -62,7 +63,7 @@ class Session:
         self.process = None
 
     def start(self):
-        argv = [SCENARIOS, self.host.address, self.host.peer.address]
+        argv = [SCENARIOS, self.host.address, self.host.peer.address, self.host.peer.address6]
         self.process = self.host.popen(argv + ([self.host.iface] if self.interface else []),
                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         # A scenario that nobody knows: when it ends, the program is attached.
@@ -122,6 +123,9 @@ class ScenariosTest(LabCase):
         cls.server_host.run(["sh", "-c", "echo 0 >/proc/sys/net/ipv4/icmp_ratelimit"])
         peer = cls.server_host.popen([os.path.join(PROGRAMS, "peer"), cls.server_host.address])
         cls.server_host.wait_for_port(SCRIPT_PORT, peer)
+        for kind in ("poll", "udp"):
+            server = cls.server_host.popen(cls.server_host.python("echo_server.py", kind, ECHO6_PORT, "::"))
+            cls.server_host.wait_for_port(ECHO6_PORT, server, protocol="udp" if kind == "udp" else "tcp")
 
     def counters(self):
         steer = self.client_host.steer() or {}

@@ -1,4 +1,4 @@
-// scenarios.cpp - runs scenarios of the Socket class: scenarios OWN PEER [INTERFACE]
+// scenarios.cpp - runs scenarios of the Socket class: scenarios OWN PEER PEER6 [INTERFACE]
 //
 // Reads the name of a scenario from stdin, runs it, prints its transcript and "== end". `list`
 // prints the names with their proofs.
@@ -48,10 +48,10 @@ int main(int argc, char** argv) {
     test::list();
     return 0;
   }
-  if (argc < 3) return 2;
+  if (argc < 4) return 2;
   std::optional<Interface> interface;
-  if (argc > 3) interface.emplace(argv[3]);
-  const test::Setting setting{argv[1], argv[2], argc > 3 ? argv[3] : ""};
+  if (argc > 4) interface.emplace(argv[4]);
+  const test::Setting setting{argv[1], argv[2], argc > 4 ? argv[4] : "", argv[3]};
   for (std::string name; std::getline(std::cin, name);) test::run(setting, name);
   return 0;
 }
