@@ -61,6 +61,28 @@ bool would_fault(std::span<const iovec> pieces, size_t skip, size_t bytes) {
   return false;
 }
 
+// What a connection may be told by control data, as sock_cmsg_send() in net/core/sock.c has it. All
+// of it is without effect, or for a packet scheduler.
+bool is_stream_control(const msghdr& message) {
+  constexpr int kOptionId = 81;  // SCM_TS_OPT_ID
+  constexpr int kTypes[] = {SO_MARK,         SO_TIMESTAMPING, SCM_TXTIME, SCM_RIGHTS,
+                            SCM_CREDENTIALS, SO_PRIORITY,     kOptionId};
+  if (message.msg_controllen == 0) return true;
+  if (!is_user_memory(message.msg_control, message.msg_controllen)) return true;
+  auto whole = message;
+  for (cmsghdr* one = CMSG_FIRSTHDR(&whole); one != nullptr; one = CMSG_NXTHDR(&whole, one)) {
+    const auto at = static_cast<size_t>(reinterpret_cast<uint8_t*>(one) -
+                                        static_cast<uint8_t*>(message.msg_control));
+    if (one->cmsg_len < sizeof(cmsghdr) || one->cmsg_len > message.msg_controllen - at)
+      return false;
+    if (one->cmsg_level == SOL_SOCKET &&
+        std::find(std::begin(kTypes), std::end(kTypes), one->cmsg_type) == std::end(kTypes)) {
+      return false;
+    }
+  }
+  return true;
+}
+
 // A call that may block and is the kernel's alone, with the lock given back.
 template <class Call>
 Result<size_t> without_the_lock(bool may_restart, Call call) UP_NO_THREAD_SAFETY {
@@ -142,6 +164,7 @@ Result<size_t> SocketFile::send_stream(const msghdr& message, int flags) {
   if ((flags & MSG_OOB) != 0) return Error{EOPNOTSUPP};
   auto total = total_bytes(message);
   if (!total) return total;
+  const bool refused = !is_stream_control(message);
   const Call call(*this);
   const bool may_block = !nonblocking_ && (flags & MSG_DONTWAIT) == 0;
   const Deadline deadline = may_block ? send_deadline() : Deadline::never();
@@ -152,8 +175,9 @@ Result<size_t> SocketFile::send_stream(const msghdr& message, int flags) {
     if (stack.readable()) stack.drive(monotonic_ns());
     // The connection's own errors come first.
     const bool faults = would_fault(pieces(message), done, *total - done);
-    auto sent = stream_->send(faults ? std::span<const iovec>() : pieces(message), done, flags);
-    if (sent && faults) sent = Error{EFAULT};
+    const bool nothing = refused || faults;
+    auto sent = stream_->send(nothing ? std::span<const iovec>() : pieces(message), done, flags);
+    if (sent && nothing) sent = Error{refused ? EINVAL : EFAULT};
     stack.flush();
     if (sent) {
       done += *sent;
@@ -178,7 +202,7 @@ Result<size_t> SocketFile::receive_stream(msghdr& message, int flags) {
   if ((flags & MSG_OOB) != 0) return Error{EINVAL};
   const bool peek = (flags & MSG_PEEK) != 0;
   // MSG_TRUNC of a stream throws the bytes away (tcp(7)).
-  const bool copies = (flags & MSG_TRUNC) == 0 || peek;
+  const bool copies = (flags & MSG_TRUNC) == 0;
   auto total = total_bytes(message);
   if (!total) return total;
   const Call call(*this);

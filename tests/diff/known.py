@@ -63,8 +63,8 @@ KNOWN = [
           lambda one: one.call == "splice"),
     Known("readable from so many bytes on", "the stack has no low-water mark", "| SO_RCVLOWAT |",
           lambda one: _earlier(one, lambda step: step.call == "setsockopt" and step.uses("SO_RCVLOWAT"))),
-    Known("fast open of a connection", "kept, without effect", "| TCP_FASTOPEN_CONNECT on a connection |",
-          _option("TCP_FASTOPEN_CONNECT", "TCP_FASTOPEN")),
+    Known("fast open of a connection", "kept, without effect", "TCP_FASTOPEN_CONNECT, TCP_FASTOPEN_NO_COOKIE on a connection |",
+          _option("TCP_FASTOPEN_CONNECT", "TCP_FASTOPEN", "TCP_FASTOPEN_NO_COOKIE")),
     Known("a port that connections still have", "the connections are not the kernel's, which guards the port",
           "`bind` and `listen` without SO_REUSEADDR on a port that connections",
           lambda one: one.call in ("bind", "listen") and "EADDRINUSE" in one.kernel and one.bypass == "result: 0"),
@@ -73,6 +73,9 @@ KNOWN = [
           lambda one: _earlier(one, lambda step: step.call.startswith("accept")) and one.kind == "result" and
           re.sub(r": \d+", ":", one.kernel) == re.sub(r": \d+", ":", one.bypass) and
           one.call in ("socket", "dup", "accept", "accept4", "epoll_create1", "fcntl", "file")),
+    Known("the multicast TTL of a connection", "the kernel socket behind it has seen no SYN", "| IP_MULTICAST_TTL of an accepted connection |",
+          lambda one: one.call == "getsockopt" and one.step.uses("IP_MULTICAST_TTL") and
+          _earlier(one, lambda step: step.call.startswith("accept")), goes_on=True),
     Known("the segment size of a failed connect", "the kernel socket behind it has never connected",
           "| TCP_MAXSEG, IP_MTU of a socket whose connect has failed |", lambda one: one.call == "getsockopt" and
           (one.step.uses("TCP_MAXSEG") or one.step.uses("IP_MTU")) and _earlier(one, lambda step: step.call == "connect")),
