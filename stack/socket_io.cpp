@@ -113,7 +113,8 @@ bool fast_open_is_off(int fd) {
 
 Result<size_t> SocketFile::sendmsg(const msghdr& message, int flags) {
   if (!is_stream_socket()) return send_datagram(message, flags);
-  if ((flags & MSG_FASTOPEN) != 0 && message.msg_name != nullptr) {
+  if ((flags & MSG_FASTOPEN) != 0 &&
+      (message.msg_name != nullptr || placement_ == Placement::kStream)) {
     return send_connecting(message, flags);
   }
   if (placement_ == Placement::kStream) return send_stream(message, flags);

@@ -22,7 +22,7 @@ from campaign import Campaign, judge  # noqa: E402  (the path comes first)
 from executors import Stage  # noqa: E402
 from generator import generate  # noqa: E402
 from lab import BUILD, Lab  # noqa: E402
-from sequence import Sequence  # noqa: E402
+from sequence import FAMILIES, Sequence  # noqa: E402
 
 # So many sequences use an executor before a new one is started.
 BATCH = 200
@@ -54,6 +54,7 @@ def main():
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--seed", default="1")
+    parser.add_argument("--family", default="inet", choices=FAMILIES)
     parser.add_argument("--whole", action="store_true", help="do not shrink what is found")
     parser.add_argument("--keep", default=os.path.join(BUILD, "diff"))
     arguments = parser.parse_args()
@@ -67,7 +68,7 @@ def main():
         campaign = Campaign(stage, shrinks=not arguments.whole)
         started_s = time.monotonic()
         for index in range(arguments.first, arguments.first + arguments.count):
-            campaign.run_one(generate(arguments.seed, index), f"{arguments.seed}/{index}")
+            campaign.run_one(generate(arguments.seed, index, arguments.family), f"{arguments.seed}/{index}")
             if (index + 1) % BATCH == 0:
                 stage.stop()
         stage.stop()

@@ -20,12 +20,13 @@ from compare import differences, first_difference  # noqa: E402
 from executors import Names, Stage  # noqa: E402
 from generator import generate  # noqa: E402
 from known import KNOWN, known  # noqa: E402
-from sequence import Malformed, Place, Sequence, Step, command  # noqa: E402
+from sequence import FAMILIES, Malformed, Place, Sequence, Step, command  # noqa: E402
 from shrink import shrink, shrink_list  # noqa: E402
 
 KEPT = os.path.join(HERE, "kept")
 # Of a fixed seed, so that what is red tomorrow was green today.
 SHORT_SEED, SHORT_COUNT = "make test", 60
+SHORT_FAMILIES = ("inet", "inet", "mapped")
 # So many calls must have been seen in so many sequences.
 MANY_SEQUENCES = 400
 
@@ -52,7 +53,7 @@ class GeneratorTest(unittest.TestCase):
 
     def test_a_sequence_survives_its_file(self):
         for index in range(100):
-            sequence = generate("file", index)
+            sequence = generate("file", index, FAMILIES[index % len(FAMILIES)])
             self.assertEqual(Sequence.parse(str(sequence)), sequence)
 
     def test_every_word_has_a_meaning_for_the_executor(self):
@@ -207,7 +208,8 @@ class DiffTest(LabCase):
     def test_random_sequences(self):
         campaign = Campaign(self.stage, say=lambda text: print(text, flush=True))
         for index in range(SHORT_COUNT):
-            campaign.run_one(generate(SHORT_SEED, index), f"{SHORT_SEED}/{index}")
+            family = SHORT_FAMILIES[index % len(SHORT_FAMILIES)]
+            campaign.run_one(generate(SHORT_SEED, index, family), f"{SHORT_SEED}/{index}")
         print(campaign.summary(), flush=True)
         self.assertEqual([], [f"{label}\n{short}{found.describe()}" for label, short, found in campaign.found])
         self.stage.stop()

@@ -102,7 +102,7 @@ class Names:
 
     def __init__(self, addresses, ports):
         self.hosts = {address: name for name, address in addresses.items()}
-        self.hosts.update({"0.0.0.0": "any", "127.0.0.1": "lo"})
+        self.hosts.update({"0.0.0.0": "any", "127.0.0.1": "lo", "::": "any", "::1": "lo"})
         self.ports = {number: name for name, number in ports.items()}
 
     def port(self, number):
@@ -118,7 +118,7 @@ class Names:
         if found is None:
             return data.hex() or "none"
         host, port = found
-        rest = data[8:].hex().strip("0")
+        rest = (data[8:] if len(data) <= 16 else data[4:8] + data[24:]).hex().strip("0")
         return f"{self.hosts.get(host, host)}:{self.port(port)}{'+' + rest if rest else ''}"
 
     def amount(self, number):
@@ -201,7 +201,8 @@ class Run:
             answer = self.executors[host].ask(f"name {slot}")
             if answer != "none":
                 found = address_of(bytes.fromhex(answer))
-                return found and (self.place.addresses[host] if found[0] == "0.0.0.0" else found[0], found[1])
+                return found and (
+                    self.place.addresses[host] if found[0] in ("0.0.0.0", "::") else found[0], found[1])
         return None
 
     def make(self, step):
@@ -295,11 +296,14 @@ class Stage:
         self.next_port = (self.next_port + 1) % len(self.PORTS)
         return self.PORTS[self.next_port]
 
+    def address(self, name, family):
+        return self.hosts[name].address6 if family == "inet6" else self.hosts[name].address
+
     def run(self, sequence, bypass):
         """The transcript with the hosts of `bypass` under Underpass."""
         executors = {name: self.kinds[name, name in bypass] for name in HOSTS}
-        place = Place({name: host.address for name, host in self.hosts.items()},
-                      {name: self.new_port() for name in sequence.ports()}, None)
+        addresses = {name: self.address(name, sequence.family) for name in HOSTS}
+        place = Place(addresses, {name: self.new_port() for name in sequence.ports()}, None, sequence.family)
         transcript = Run(sequence, executors, place).transcript()
         if any(line.startswith("executor ") for line in transcript[-1]):
             for executor in executors.values():

@@ -7,7 +7,7 @@ idea of what each descriptor is, never of what the kernel would answer.
 """
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from option_table import COMMON, TCP, UDP
 from sequence import HOSTS, Sequence, Step
@@ -608,6 +608,6 @@ class Generator:
         return Sequence(tuple(self.steps), self.random.choice(ROLES))
 
 
-def generate(seed, index):
+def generate(seed, index, family="inet"):
     """The sequence of that number."""
-    return Generator(f"{seed}/{index}").sequence()
+    return replace(Generator(f"{seed}/{index}").sequence(), family=family)

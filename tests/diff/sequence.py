@@ -24,6 +24,7 @@ from dataclasses import dataclass, field, replace
 from constants import CONSTANTS, value_of
 
 HOSTS = "AB"
+FAMILIES = ("inet", "mapped", "inet6")
 STEP = re.compile(r"^(?P<host>[AB])(?:/(?P<worker>[01]))? (?:(?P<slot>s\d+) = )?(?P<call>\w+)(?P<words>.*)$")
 PORT = re.compile(r"\bP\d+\b")
 
@@ -62,23 +63,28 @@ class Step:
 class Sequence:
     steps: tuple
     bypass: str = "AB"          # the hosts that are under Underpass
+    family: str = "inet"        # or mapped: IPv4 through AF_INET6; or inet6
     notes: tuple = field(default=())
 
     def __str__(self):
         return "\n".join([*(f"# {note}".rstrip() for note in self.notes), f"bypass {self.bypass}",
-                          *map(str, self.steps)]) + "\n"
+                          *([f"family {self.family}"] if self.family != "inet" else []), *map(str, self.steps)]) + "\n"
 
     @staticmethod
     def parse(text):
-        notes, steps, bypass = [], [], "AB"
+        notes, steps, bypass, family = [], [], "AB", "inet"
         for line in filter(None, map(str.strip, text.splitlines())):
             if line.startswith("#"):
                 notes.append(line[1:].strip())
             elif line.startswith("bypass "):
                 bypass = line.split()[1]
+            elif line.startswith("family "):
+                family = line.split()[1]
             else:
                 steps.append(Step.parse(line))
-        return Sequence(tuple(steps), bypass, tuple(notes))
+        if family not in FAMILIES:
+            raise Malformed(f"no family: {family!r}")
+        return Sequence(tuple(steps), bypass, family, tuple(notes))
 
     def with_steps(self, steps):
         return replace(self, steps=tuple(steps))
@@ -94,14 +100,29 @@ class Place:
     addresses: dict             # of each host
     ports: dict                 # of each name
     name_of: object             # slot -> (host, port) or None: what getsockname says of it
+    family: str = "inet"
 
     def host_port(self, text):
         host, _, port = text.partition(":")
         if host == "name":
             return self.name_of(port)
-        address = {"any": "0.0.0.0", "lo": "127.0.0.1", "broadcast": "255.255.255.255",
-                   "group": "239.7.7.7"}.get(host) or self.addresses[host]
-        return address, self.ports[port] if port in self.ports else int(port)
+        return self.special().get(host) or self.addresses[host], self.ports[port] if port in self.ports else int(port)
+
+
+    def special(self):
+        if self.family == "inet6":
+            return {"any": "::", "lo": "::1", "broadcast": "ff02::1", "group": "ff02::77"}
+        return {"any": "0.0.0.0", "lo": "127.0.0.1", "broadcast": "255.255.255.255", "group": "239.7.7.7"}
+
+    def sockaddr(self, host, port, family):
+        """The bytes for sockets of the sequence's family."""
+        address = ipaddress.ip_address(host)
+        if self.family == "inet":
+            return struct.pack("=H", family) + struct.pack("!H", port) + address.packed + bytes(8)
+        packed = address.packed
+        if address.version == 4:
+            packed = bytes(16) if host == "0.0.0.0" else bytes(10) + b"\xff\xff" + packed
+        return struct.pack("=H", family) + struct.pack("!HI", port, 0) + packed + bytes(4)
 
 
 def _value(data, length):
@@ -111,10 +132,14 @@ def _value(data, length):
 def _address(word, place):
     where, *more = word[1:].split("/")
     options = dict(one.split("=") for one in more)
-    family = value_of(options.get("family", "AF_INET"))
-    host, port = place.host_port(where) or ("0.0.0.0", 0)
-    data = struct.pack("=H", family) + struct.pack("!H", port) + ipaddress.IPv4Address(host).packed + bytes(8)
+    family = value_of(options["family"]) if "family" in options else place_family(place)
+    host, port = place.host_port(where) or (place.special()["any"], 0)
+    data = place.sockaddr(host, port, family)
     return _value(data, int(options["len"]) if "len" in options else None)
+
+
+def place_family(place):
+    return socket.AF_INET if place.family == "inet" else socket.AF_INET6
 
 
 def _number(text):
@@ -154,6 +179,8 @@ def resolve(word, place):
         pairs = (one.partition(":") for one in word.split(","))
         return ",".join(f"{name}:{events if value_of(events) is None else value_of(events)}"
                         for name, _, events in pairs)
+    if word == "AF_INET":
+        return str(int(place_family(place)))
     value = value_of(word) if word.split("|")[0] in CONSTANTS else None
     return word if value is None else str(value)
 
@@ -168,7 +195,13 @@ def command(step, place):
 
 
 def address_of(data):
-    """(host, port) of a sockaddr's bytes, None for what is none."""
-    if len(data) < 8 or struct.unpack("=H", data[:2])[0] != socket.AF_INET:
+    """(host, port) of a sockaddr's bytes, IPv4 also where it is mapped; None for what is none."""
+    if len(data) < 8:
         return None
-    return str(ipaddress.IPv4Address(data[4:8])), struct.unpack("!H", data[2:4])[0]
+    family, port = struct.unpack("=H", data[:2])[0], struct.unpack("!H", data[2:4])[0]
+    if family == socket.AF_INET:
+        return str(ipaddress.IPv4Address(data[4:8])), port
+    if family != socket.AF_INET6 or len(data) < 24:
+        return None
+    address = ipaddress.IPv6Address(data[8:24])
+    return str(address.ipv4_mapped or address), port
