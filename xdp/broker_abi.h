@@ -16,6 +16,7 @@
 #include <string_view>
 
 #include "base/limits.h"
+#include "xdp/connection_state.h"
 #include "xdp/steer_abi.h"
 
 namespace underpass {
@@ -27,12 +28,21 @@ enum class RequestKind : uint32_t {
   kResolve,        // ask the kernel for the neighbour `ip`; no reply
   kObserve,        // the control memory, to read: kObserved. The connection is no lease any more.
   kSteerCounters,  // kCounted. Nor then.
+  // The connection becomes that of the kernel socket which comes with it, and behind it, where it
+  // has any, its bytes in a file: kMoved.
+  kMoveOut,
 };
 
 struct BrokerRequest {
   RequestKind kind;
-  uint8_t ip[16];
+  union {
+    uint8_t ip[16];              // of kResolve
+    ConnectionState connection;  // of kMoveOut
+  };
 };
+
+// The descriptors of kMoveOut.
+enum MovedFd : uint32_t { kMovedSocketFd, kMovedBytesFd };
 
 enum class ReplyKind : uint32_t {
   kHello = 1,
@@ -41,6 +51,7 @@ enum class ReplyKind : uint32_t {
   kCounted,
   kChanged,
   kUnreachable,  // an ICMP error about a segment that the client has sent
+  kMoved,
 };
 
 // Of kUnreachable; `error` is what it means.

@@ -2,6 +2,7 @@
 #include "xdp/broker_client.h"
 
 #include <arpa/inet.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -139,6 +140,18 @@ Result<void> map_rings(Parts& parts, std::vector<Fd>& fds, uint32_t slot) {
   return {};
 }
 
+// A file in memory with these bytes.
+Result<Fd> file_of(std::span<const uint8_t> bytes) {
+  Fd fd(static_cast<int>(sys::call(SYS_memfd_create, sys::arg("underpass-move"), MFD_CLOEXEC)));
+  if (!fd) return Error{EMFILE};
+  for (size_t written = 0; written < bytes.size();) {
+    const long done = sys::write(fd.get(), bytes.data() + written, bytes.size() - written);
+    if (done <= 0) return Error{done < 0 ? static_cast<int>(-done) : EIO};
+    written += static_cast<size_t>(done);
+  }
+  return fd;
+}
+
 class LiveAttachment : public Attachment {
  public:
   LiveAttachment(Parts parts, Fd lease, uint32_t slot)
@@ -191,6 +204,26 @@ class LiveAttachment : public Attachment {
     }
   }
 
+  Result<void> move_out(const ConnectionState& connection, std::span<const uint8_t> bytes,
+                        int fd) override {
+    if (!broker_alive_) return Error{ENOTCONN};
+    Fd file;
+    int fds[] = {fd, -1};
+    if (!bytes.empty()) {
+      auto made = file_of(bytes);
+      if (!made) return Error{made.error()};
+      file = std::move(*made);
+      fds[kMovedBytesFd] = file.get();
+    }
+    BrokerRequest request{};
+    request.kind = RequestKind::kMoveOut;
+    request.connection = connection;
+    const size_t count = bytes.empty() ? 1 : 2;
+    auto sent = send_message(lease_.get(), &request, sizeof request, {fds, count});
+    if (!sent) return Error{sent.error() == EPIPE ? ENOTCONN : sent.error()};
+    return await_move();
+  }
+
   std::optional<Unreachable> next_unreachable() override {
     if (unreachable_.empty()) return std::nullopt;
     const Unreachable last = unreachable_.back();
@@ -199,6 +232,26 @@ class LiveAttachment : public Attachment {
   }
 
  private:
+  Result<void> await_move() {
+    for (;;) {
+      if (auto ready = wait_readable(lease_.get(), kAnswerLimitS); !ready) {
+        return Error{ETIMEDOUT};
+      }
+      BrokerReply reply{};
+      const long got =
+          sys::call(SYS_recvfrom, lease_.get(), sys::arg(&reply), sizeof reply, MSG_DONTWAIT, 0, 0);
+      if (got == -EAGAIN || got == -EINTR) continue;
+      // A broker that was killed in the middle has left the socket closed, or it is the kernel's.
+      if (got <= 0) broker_alive_ = false;
+      if (got <= 0) return Error{ETIMEDOUT};
+      if (got != sizeof reply) continue;
+      if (reply.kind == ReplyKind::kUnreachable) note_unreachable(reply);
+      if (reply.kind != ReplyKind::kMoved) continue;
+      if (reply.error != 0) return Error{static_cast<int>(reply.error)};
+      return {};
+    }
+  }
+
   Mapping control_map_;
   Mapping umem_;
   Mapping ports_map_;

@@ -9,10 +9,12 @@
 #include <array>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "base/fd.h"
 #include "base/result.h"
+#include "xdp/connection_state.h"
 #include "xdp/control_abi.h"
 #include "xdp/frame_port.h"
 #include "xdp/neighbour_table.h"
@@ -46,6 +48,12 @@ class Attachment {
   // What the last drain_notify() brought; then nothing more.
   virtual std::optional<Unreachable> next_unreachable() = 0;
   virtual bool broker_alive() const = 0;
+
+  // The connection becomes that of the kernel socket `fd`, which is closed; `bytes` are its queues,
+  // as ConnectionState has them. A round trip to the broker, for which it waits. An error: nothing
+  // has happened (ENOTCONN: no broker), but after ETIMEDOUT, where it may happen yet.
+  virtual Result<void> move_out(const ConnectionState& connection, std::span<const uint8_t> bytes,
+                                int fd) = 0;
 };
 
 using SteerCounters = std::array<uint64_t, UP_STEER_COUNTER_COUNT>;

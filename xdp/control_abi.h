@@ -18,7 +18,7 @@
 namespace underpass {
 
 constexpr uint64_t kControlMagic = 0x7373617072646e75;  // "undrpass"
-constexpr uint32_t kControlVersion = 2;
+constexpr uint32_t kControlVersion = 3;
 
 enum class NeighbourState : uint32_t {
   kEmpty = 0,   // never asked for, or deleted by the kernel
@@ -76,6 +76,7 @@ struct SocketRecord {
   X(tx_no_neighbour, "frames that waited for a neighbour")            \
   X(tcp_connects, "TCP connections opened on the stack")              \
   X(tcp_accepts, "TCP connections accepted on the stack")             \
+  X(tcp_moved_out, "TCP connections given to the kernel")             \
   X(kernel_accepts, "TCP connections accepted from the kernel side")  \
   X(kernel_placements, "sockets left to the kernel")                  \
   X(udp_kernel_sends, "datagrams sent through the kernel side")       \

@@ -121,4 +121,18 @@ void PortTable::remove_flow(const Flow& flow) {
                      __ATOMIC_ACQ_REL);
 }
 
+void PortTable::take_flow_back(const Flow& flow) {
+  const auto* entry = &entries_[port_index_of(flow.protocol, flow.local)].value;
+  if ((__atomic_load_n(entry, __ATOMIC_RELAXED) & UP_PORT_FLOWS_MASK) == 0) return;
+  const up_flow_key key = flow_key_of(flow);
+  uint32_t owner = 0;
+  bpf_attr attributes{};
+  attributes.map_fd = static_cast<uint32_t>(flow_map_fd_);
+  attributes.key = reinterpret_cast<uint64_t>(&key);
+  attributes.value = reinterpret_cast<uint64_t>(&owner);
+  const long found =
+      sys::call(SYS_bpf, BPF_MAP_LOOKUP_ELEM, sys::arg(&attributes), sizeof attributes);
+  if (found >= 0 && owner == UP_FLOW_OF_KERNEL) remove_flow(flow);
+}
+
 }  // namespace underpass

@@ -49,6 +49,9 @@ class PortTable {
   // EEXIST: it is there.
   Result<void> add_flow(const Flow& flow);
   void remove_flow(const Flow& flow);
+  // A flow that the kernel has had is the port's again: its connection there is over, or whoever
+  // binds the port now would have been told.
+  void take_flow_back(const Flow& flow);
 
  private:
   void replace(uint8_t protocol, const SocketAddress& held, uint64_t claim);

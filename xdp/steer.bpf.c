@@ -87,7 +87,7 @@ static __always_inline int is_own(const struct up_address* any, const __u8* ip) 
   return find_address(ip) != 0;
 }
 
-/* The slot that the flow belongs to, or -1. */
+/* The slot that the flow belongs to, or -1, which UP_FLOW_OF_KERNEL is too. */
 static __always_inline int find_slot(int family, struct up_flow_key* flow) {
   __u64 value = port_entry(entry_index(family, flow));
   if (value == 0) return -1;

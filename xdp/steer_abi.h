@@ -52,6 +52,8 @@ struct up_flow_key {
   __u16 remote_port;
   __u32 protocol;
 };
+/* In the place of a slot: the flow is the kernel's, whoever has the port. */
+#define UP_FLOW_OF_KERNEL (~(__u32)0)
 /* Fewer than the bits above the slot can count, even when all are of one port. */
 #define UP_MAX_FLOWS 61440
 

@@ -96,6 +96,9 @@ class SimulatedAttachment : public Attachment {
   void drain_notify() override {}
   std::optional<Unreachable> next_unreachable() override { return std::nullopt; }
   bool broker_alive() const override { return false; }
+  Result<void> move_out(const ConnectionState&, std::span<const uint8_t>, int) override {
+    return Error{ENOTCONN};
+  }
 
  private:
   WakingPort& port_;

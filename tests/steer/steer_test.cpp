@@ -17,13 +17,14 @@ namespace {
 // The tables that every frame below meets.
 constexpr const char* kOurSecond = "10.0.0.2";
 constexpr const char* kOursElsewhere = "10.1.0.1";
-constexpr uint16_t kDead = 7001;        // slot 2, which has no rings
-constexpr uint16_t kFlowOnly = 7002;    // one flow of slot 3
-constexpr uint16_t kFlowBeside = 7003;  // slot 1, but one flow is slot 3's
-constexpr uint16_t kOneAddress = 7004;  // slot 1, but on kOurSecond slot 3's
-constexpr uint16_t kFlowOfDead = 7005;  // one flow of slot 2
-constexpr uint16_t kAtFirst = 7006;     // slot 1, on kOurs
-constexpr uint16_t kShared = 7007;      // slot 1 on kOurs, slot 2 on kOurSecond
+constexpr uint16_t kDead = 7001;         // slot 2, which has no rings
+constexpr uint16_t kFlowOnly = 7002;     // one flow of slot 3
+constexpr uint16_t kFlowBeside = 7003;   // slot 1, but one flow is slot 3's
+constexpr uint16_t kKernelPeer = 40003;  // whose flow there is the kernel's
+constexpr uint16_t kOneAddress = 7004;   // slot 1, but on kOurSecond slot 3's
+constexpr uint16_t kFlowOfDead = 7005;   // one flow of slot 2
+constexpr uint16_t kAtFirst = 7006;      // slot 1, on kOurs
+constexpr uint16_t kShared = 7007;       // slot 1 on kOurs, slot 2 on kOurSecond
 constexpr uint16_t kFlowPeer = 40000;
 constexpr uint8_t kRaw = 253;        // slot 1
 constexpr uint8_t kRawOfDead = 254;  // slot 2
@@ -148,6 +149,10 @@ const Case kCases[] = {
      {.to = kOurSecond, .from_port = kFlowPeer, .to_port = kFlowOnly},
      XDP_PASS,
      UP_STEER_pass_port},
+    {"a flow of it that is the kernel's",
+     {.from_port = kKernelPeer, .to_port = kFlowBeside},
+     XDP_PASS,
+     UP_STEER_pass_port},
     {"a claimed port beside a flow",
      {.from_port = 40001, .to_port = kFlowBeside},
      XDP_REDIRECT,
@@ -190,6 +195,7 @@ void fill_tables(SteerFixture& steer) {
   steer.add_flow(flow_key(kOurs, kFlowOnly, kPeer, kFlowPeer), 3);
   steer.set_entry(IPPROTO_TCP, kFlowBeside, UP_PORT_FLOWS_ONE | 2);
   steer.add_flow(flow_key(kOurs, kFlowBeside, kPeer, kFlowPeer), 3);
+  steer.add_flow(flow_key(kOurs, kFlowBeside, kPeer, kKernelPeer), UP_FLOW_OF_KERNEL);
   steer.set_entry(IPPROTO_TCP, kOneAddress, UP_PORT_FLOWS_ONE);
   steer.add_flow(flow_key(kOurSecond, kOneAddress, nullptr, 0), 3);
   const uint64_t at_first = uint64_t{address_of(kOurs).v4()} << UP_PORT_ADDRESS_SHIFT;

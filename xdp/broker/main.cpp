@@ -19,6 +19,7 @@
 #include "xdp/broker/host_watch.h"
 #include "xdp/broker/icmp_watch.h"
 #include "xdp/broker/memory.h"
+#include "xdp/broker/mover.h"
 #include "xdp/broker/nic.h"
 #include "xdp/broker/refusal.h"
 #include "xdp/broker/server.h"
@@ -96,7 +97,8 @@ void serve(Request& request) {
   clients.fill_rings();
   HostWatch watch(nic, control, steering);
   IcmpWatch icmp(nic);
-  Server server({control, control_memory, umem, steering, clients, watch, icmp},
+  Mover mover(nic, steering);
+  Server server({control, control_memory, umem, steering, clients, watch, icmp, mover},
                 std::move(listener), std::move(options));
   log_write(LogLevel::info, "serving %s: %s mode, %s, %u queue(s)", nic.name.c_str(),
             steering.driver_mode() ? "driver" : "generic",

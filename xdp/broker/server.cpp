@@ -47,8 +47,14 @@ BrokerReply reply_of(ReplyKind kind, int error = 0) {
 void send_reply(const Session& session, const BrokerReply& reply, std::span<const int> fds = {}) {
   const auto sent = send_message(session.socket.get(), &reply, sizeof reply, fds);
   if (!sent && sent.error() != EPIPE && sent.error() != EAGAIN) {
-    log_write(LogLevel::warning, "answering pid %d: %s", session.pid, strerror(sent.error()));
+    log_write(LogLevel::warning, "answering pid %d: %s", session.peer.pid, strerror(sent.error()));
   }
+}
+
+// Closing what a client sends may block (SO_LINGER, FUSE). Older kernels let everything in.
+void accept_descriptors(int socket, bool wanted) {
+  const int value = wanted ? 1 : 0;
+  static_cast<void>(sys::setsockopt(socket, SOL_SOCKET, kSoPassRights, &value, sizeof value));
 }
 
 Fd watch_signals() {
@@ -72,11 +78,8 @@ Result<Fd> listen_for_clients(const std::string& ifname) {
   if (!fd) return Error{EMFILE};
   int done = sys::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), length);
   if (done < 0) return Error{-done};
-  // Closing what a client sends may block (SO_LINGER, FUSE). Inherited by what is accepted; older
-  // kernels do not have it.
-  const int no_descriptors = 0;
-  static_cast<void>(
-      sys::setsockopt(fd.get(), SOL_SOCKET, kSoPassRights, &no_descriptors, sizeof no_descriptors));
+  // Inherited by what is accepted.
+  accept_descriptors(fd.get(), false);
   done = sys::listen(fd.get(), kBacklog);
   if (done < 0) return Error{-done};
   return fd;
@@ -113,7 +116,7 @@ bool Server::is_over(uint64_t now_ms) {
 int Server::timeout_ms(uint64_t now_ms) const {
   if (service_.clients.has_returning()) return kReturningRetryMs;
   uint64_t until_ms = UINT64_MAX;
-  if (service_.clients.attached_count() > 0) until_ms = next_tick_ms_;
+  if (service_.clients.attached_count() > 0 || !service_.mover.idle()) until_ms = next_tick_ms_;
   if (!options_.stay && !has_lease()) until_ms = std::min(until_ms, last_lease_ms_ + kGraceMs);
   if (until_ms == UINT64_MAX) return -1;
   return until_ms > now_ms ? static_cast<int>(until_ms - now_ms) : 0;
@@ -144,6 +147,7 @@ void Server::tick(uint64_t now_ms) {
   if (service_.clients.has_returning()) service_.clients.retry_returning();
   if (now_ms < next_tick_ms_) return;
   next_tick_ms_ = now_ms + kTickMs;
+  service_.mover.review();
   if (service_.clients.attached_count() > 0 && service_.watch.refresh()) tell_change();
 }
 
@@ -168,7 +172,7 @@ void Server::welcome(Fd socket) {
   socklen_t length = sizeof peer;
   const int got = sys::getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &length);
   const bool welcome = got >= 0 && may_enter(peer);
-  Session session{std::move(socket), peer.pid, false, std::nullopt, false};
+  Session session{std::move(socket), peer, false, std::nullopt, false};
   send_reply(session, reply_of(ReplyKind::kHello, welcome ? 0 : EACCES));
   if (welcome) {
     sessions_.push_back(std::move(session));
@@ -180,15 +184,15 @@ void Server::welcome(Fd socket) {
 void Server::serve(Session& session) {
   for (int turn = 0; turn < kRequestsATurn; ++turn) {
     BrokerRequest request{};
-    std::vector<Fd> unwanted;
-    const auto got = receive_message(session.socket.get(), &request, sizeof request, unwanted);
+    std::vector<Fd> fds;
+    const auto got = receive_message(session.socket.get(), &request, sizeof request, fds);
     if (!got && (got.error() == EAGAIN || got.error() == EINTR)) return;
     if (!got || *got != sizeof request) return end(session);
-    answer(session, request);
+    answer(session, request, fds);
   }
 }
 
-void Server::answer(Session& session, const BrokerRequest& request) {
+void Server::answer(Session& session, const BrokerRequest& request, const std::vector<Fd>& fds) {
   switch (request.kind) {
     case RequestKind::kAttach:
       return answer_attach(session);
@@ -201,18 +205,23 @@ void Server::answer(Session& session, const BrokerRequest& request) {
       return answer_observe(session);
     case RequestKind::kSteerCounters:
       return answer_counters(session);
+    case RequestKind::kMoveOut:
+      return answer_move(session, request, fds);
   }
-  log_write(LogLevel::warning, "pid %d asks what is not known", session.pid);
+  log_write(LogLevel::warning, "pid %d asks what is not known", session.peer.pid);
 }
 
 void Server::answer_attach(Session& session) {
   if (session.slot) return send_reply(session, reply_of(ReplyKind::kAttached, EALREADY));
-  auto given = service_.clients.take_slot(session.pid);
+  auto given = service_.clients.take_slot(session.peer.pid);
   if (!given) {
-    log_write(LogLevel::warning, "no slot for pid %d: %s", session.pid, strerror(given.error()));
+    log_write(LogLevel::warning, "no slot for pid %d: %s", session.peer.pid,
+              strerror(given.error()));
     return send_reply(session, reply_of(ReplyKind::kAttached, given.error()));
   }
   session.slot = given->slot;
+  // Sockets come with kMoveOut.
+  accept_descriptors(session.socket.get(), true);
   std::vector<int> fds(kFirstXskFd);
   fds[kControlFd] = service_.control_memory.fd();
   fds[kUmemFd] = service_.umem.fd();
@@ -239,6 +248,18 @@ void Server::answer_counters(Session& session) {
   const SteerCounters counters = service_.steering.counters();
   std::copy(counters.begin(), counters.end(), reply.counters);
   send_reply(session, reply);
+}
+
+void Server::answer_move(Session& session, const BrokerRequest& request,
+                         const std::vector<Fd>& fds) {
+  const auto moved = session.slot ? service_.mover.move_out(request.connection, fds, *session.slot,
+                                                            session.peer.uid)
+                                  : Result<void>(Error{EPERM});
+  if (!moved) {
+    log_write(LogLevel::info, "pid %d: a connection stays with the program: %s", session.peer.pid,
+              strerror(moved.error()));
+  }
+  send_reply(session, reply_of(ReplyKind::kMoved, moved.error()));
 }
 
 void Server::end(Session& session) {

@@ -13,6 +13,7 @@
 #include "xdp/broker/host_watch.h"
 #include "xdp/broker/icmp_watch.h"
 #include "xdp/broker/memory.h"
+#include "xdp/broker/mover.h"
 #include "xdp/broker_abi.h"
 
 namespace underpass {
@@ -29,7 +30,7 @@ Result<Fd> listen_for_clients(const std::string& ifname);
 // One connection: a lease, which may have a slot, or somebody who only looks.
 struct Session {
   Fd socket;
-  pid_t pid = 0;
+  ucred peer{};
   bool observer = false;
   std::optional<uint32_t> slot;
   bool ended = false;
@@ -44,6 +45,7 @@ struct Service {
   Clients& clients;
   HostWatch& watch;
   IcmpWatch& icmp;
+  Mover& mover;
 };
 
 class Server {
@@ -59,10 +61,11 @@ class Server {
   bool may_enter(const ucred& peer) const;
   void welcome(Fd socket);
   void serve(Session& session);
-  void answer(Session& session, const BrokerRequest& request);
+  void answer(Session& session, const BrokerRequest& request, const std::vector<Fd>& fds);
   void answer_attach(Session& session);
   void answer_observe(Session& session);
   void answer_counters(Session& session);
+  void answer_move(Session& session, const BrokerRequest& request, const std::vector<Fd>& fds);
   void end(Session& session);
   void tell_change();
   void tell_unreachable();

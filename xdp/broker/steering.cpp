@@ -215,6 +215,7 @@ void Steering::take_off_old_program() {
 int Steering::ports_fd() const { return map_fd(program_->maps.up_ports); }
 int Steering::flows_fd() const { return map_fd(program_->maps.up_flows); }
 int Steering::link_fd() const { return link_ ? link_.get() : ports_fd(); }
+int Steering::program_fd() const { return bpf_program__fd(program_->progs.underpass_steer); }
 
 Result<void> Steering::set_addresses(std::span<const OwnAddress> addresses) {
   return set_own_addresses(map_fd(program_->maps.up_addresses), addresses);
@@ -222,6 +223,13 @@ Result<void> Steering::set_addresses(std::span<const OwnAddress> addresses) {
 
 bool Steering::has_address(const IpAddress& ip) const {
   return is_own_address(map_fd(program_->maps.up_addresses), ip);
+}
+
+bool Steering::is_here(const IpAddress& ip) const {
+  up_address value{};
+  const int failed =
+      bpf_map_lookup_elem(map_fd(program_->maps.up_addresses), ip.bytes.data(), &value);
+  return failed == 0 && value.where == UP_ADDRESS_HERE;
 }
 
 Result<void> Steering::put_socket(uint32_t slot, uint32_t queue, int xsk_fd) {
@@ -266,12 +274,39 @@ void Steering::forget_flows(uint32_t slot) {
   }
   for (uint32_t i = 0; i < count; ++i) {
     if (slots[i] != slot || bpf_map_delete_elem(map, &keys[i]) != 0) continue;
-    SocketAddress local{{}, ntohs(keys[i].local_port), 0};
-    std::memcpy(local.ip.bytes.data(), keys[i].local_ip, sizeof keys[i].local_ip);
-    const auto protocol = static_cast<uint8_t>(keys[i].protocol);
-    auto* const entry = &ports_[port_index_of(protocol, local)].value;
-    __atomic_fetch_sub(entry, UP_PORT_FLOWS_ONE, __ATOMIC_ACQ_REL);
+    __atomic_fetch_sub(entry_of(keys[i]), UP_PORT_FLOWS_ONE, __ATOMIC_ACQ_REL);
   }
+}
+
+__u64* Steering::entry_of(const up_flow_key& key) const {
+  SocketAddress local{{}, ntohs(key.local_port), 0};
+  std::memcpy(local.ip.bytes.data(), key.local_ip, sizeof key.local_ip);
+  return &ports_[port_index_of(static_cast<uint8_t>(key.protocol), local)].value;
+}
+
+// The mark first, as PortTable::add_flow() does.
+Result<void> Steering::give_flow_to_kernel(const Flow& flow) {
+  const up_flow_key key = flow_key_of(flow);
+  const uint32_t kernel = UP_FLOW_OF_KERNEL;
+  __u64* const entry = entry_of(key);
+  __atomic_fetch_add(entry, UP_PORT_FLOWS_ONE, __ATOMIC_ACQ_REL);
+  const bool added = bpf_map_update_elem(flows_fd(), &key, &kernel, BPF_NOEXIST) == 0;
+  if (added) return {};
+  // A program's entry, which has its mark, or no room for one.
+  int error = errno;
+  __atomic_fetch_sub(entry, UP_PORT_FLOWS_ONE, __ATOMIC_ACQ_REL);
+  if (error != EEXIST) return Error{error};
+  if (bpf_map_update_elem(flows_fd(), &key, &kernel, BPF_EXIST) == 0) return {};
+  error = errno;
+  return Error{error};
+}
+
+void Steering::take_flow_from_kernel(const Flow& flow) {
+  const up_flow_key key = flow_key_of(flow);
+  uint32_t owner = 0;
+  if (bpf_map_lookup_elem(flows_fd(), &key, &owner) != 0 || owner != UP_FLOW_OF_KERNEL) return;
+  if (bpf_map_delete_elem(flows_fd(), &key) != 0) return;
+  __atomic_fetch_sub(entry_of(key), UP_PORT_FLOWS_ONE, __ATOMIC_ACQ_REL);
 }
 
 std::optional<uint32_t> Steering::owner_of(uint8_t protocol, const SocketAddress& local,
@@ -283,7 +318,9 @@ std::optional<uint32_t> Steering::owner_of(uint8_t protocol, const SocketAddress
     for (const SocketAddress& from : {remote, anybody}) {
       const up_flow_key key = flow_key_of({protocol, local, from});
       uint32_t slot = 0;
-      if (bpf_map_lookup_elem(flows_fd(), &key, &slot) == 0) return slot;
+      if (bpf_map_lookup_elem(flows_fd(), &key, &slot) != 0) continue;
+      if (slot == UP_FLOW_OF_KERNEL) return std::nullopt;
+      return slot;
     }
   }
   if (!entry_covers(value, local.ip)) return std::nullopt;

@@ -41,22 +41,30 @@ class Steering {
   int flows_fd() const;
   // ports_fd() where there is no link (AttachedFd::kLinkFd).
   int link_fd() const;
+  int program_fd() const;
 
   // The host's addresses; replaces those of before. Frames to those of the interface may be taken.
   Result<void> set_addresses(std::span<const OwnAddress> addresses);
   bool has_address(const IpAddress& ip) const;
+  bool is_here(const IpAddress& ip) const;  // on the interface
   Result<void> put_socket(uint32_t slot, uint32_t queue, int xsk_fd);
   // No frame goes to this slot any more when this returns, and its ports and flows are free.
   void forget_slot(uint32_t slot);
   // The slot that frames of the flow go to, as programs have written it: any number.
   std::optional<uint32_t> owner_of(uint8_t protocol, const SocketAddress& local,
                                    const SocketAddress& remote) const;
+  // From now on this flow is the kernel's, whoever claims the port. E2BIG: the flow map is full.
+  Result<void> give_flow_to_kernel(const Flow& flow);
+  // It is again whose the port is. Nothing where a program has taken it back already.
+  void take_flow_from_kernel(const Flow& flow);
   SteerCounters counters() const;
 
  private:
   void attach_alone(bool generic_only);
   void attach_through_libxdp();
   void forget_flows(uint32_t slot);
+  // The port's, which counts the flows.
+  __u64* entry_of(const struct up_flow_key& key) const;
 
   const Nic& nic_;
   std::unique_ptr<steer_bpf, void (*)(steer_bpf*)> program_;
