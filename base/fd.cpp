@@ -80,9 +80,9 @@ void close_own(int fd) {
   sys::close(fd);
 }
 
-void close_private_fds(int kept) {
+void close_private_fds(std::span<const int> kept) {
   for (int fd = next_private_fd(0); fd >= 0; fd = next_private_fd(fd + 1)) {
-    if (fd != kept) close_own(fd);
+    if (std::find(kept.begin(), kept.end(), fd) == kept.end()) close_own(fd);
   }
 }
 

@@ -1,6 +1,7 @@
 // fd.h - a file descriptor with one owner
 #pragma once
 
+#include <span>
 #include <utility>
 
 #include "base/result.h"
@@ -18,7 +19,7 @@ int highest_program_fd();
 // Closes a descriptor of ours, private or not.
 void close_own(int fd);
 // Closes all that is private, but for `kept`: in the child of a fork, where their owners are gone.
-void close_private_fds(int kept);
+void close_private_fds(std::span<const int> kept);
 
 // Move-only; closes itself. Not thread-safe, as an int is not.
 class Fd {

@@ -8,6 +8,7 @@
 
 #include "base/user_pointer.h"
 #include "shim/fd_table.h"
+#include "shim/passed_fds.h"
 #include "shim/posix_border.h"
 #include "shim/real.h"
 #include "stack/clock.h"
@@ -221,13 +222,17 @@ UP_EXPORT ssize_t sendto(int fd, const void* data, size_t size, int flags, const
 }
 
 UP_EXPORT ssize_t sendmsg(int fd, const msghdr* message, int flags) {
-  if (!is_user_object(message) || !FdTable::maybe_ours(fd))
+  if (!is_user_object(message) || !FdTable::maybe_ours(fd)) {
+    if (is_user_object(message) && message->msg_controllen != 0) move_out_passed(*message);
     return real().sendmsg(fd, message, flags);
+  }
   return send_message(fd, *message, flags, [&] { return real().sendmsg(fd, message, flags); });
 }
 
 UP_EXPORT int sendmmsg(int fd, mmsghdr* messages, unsigned count, int flags) {
-  if (!FdTable::maybe_ours(fd) || !is_user_memory(messages, count * sizeof *messages)) {
+  const bool readable = is_user_memory(messages, count * sizeof *messages);
+  if (!FdTable::maybe_ours(fd) || !readable) {
+    for (unsigned i = 0; readable && i < count; ++i) move_out_passed(messages[i].msg_hdr);
     return real().sendmmsg(fd, messages, count, flags);
   }
   int done = 0;

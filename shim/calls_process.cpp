@@ -1,6 +1,8 @@
 // calls_process.cpp - vfork, whose child would share our memory, and the end of a process
 #include "base/sys.h"
+#include "shim/passed_fds.h"
 #include "shim/real.h"
+#include "stack/no_cancellation.h"
 #include "stack/process.h"
 
 using namespace underpass;
@@ -8,6 +10,15 @@ using namespace underpass;
 // What the child does to its descriptors between vfork and exec must not happen to the parent's
 // table, so it gets memory of its own. POSIX allows no more to the child than what works in both.
 UP_EXPORT pid_t vfork() noexcept { return ::fork(); }
+
+// posix_spawn(3) itself is libc's, and calls no name of ours: what its child is to have under
+// another number is moved when that is said.
+UP_EXPORT int posix_spawn_file_actions_adddup2(posix_spawn_file_actions_t* actions, int from,
+                                               int to) noexcept {
+  const NoCancellation guard;
+  move_out_passed(from);
+  return real().posix_spawn_file_actions_adddup2(actions, from, to);
+}
 
 // As glibc's, which calls nothing in between (_exit(2)); but what has been sent is sent.
 UP_EXPORT void _exit(int status) {

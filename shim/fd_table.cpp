@@ -25,7 +25,9 @@ void FdTable::start() {
 OpenFile* FdTable::find(int fd) {
   if (!maybe_ours(fd)) return nullptr;
   OpenFile* file = entries_[fd].load(std::memory_order_relaxed);
-  if (file == nullptr || !file->is_kernels()) return file;
+  if (file == nullptr) return nullptr;
+  file->come_over();
+  if (!file->is_kernels()) return file;
   drop(fd);
   return nullptr;
 }
@@ -51,6 +53,13 @@ void FdTable::drop_range(unsigned first, unsigned last) {
   if (highest < 0) return;
   const auto end = std::min(last, static_cast<unsigned>(highest));
   for (unsigned fd = first; fd <= end; ++fd) drop(static_cast<int>(fd));
+}
+
+void FdTable::come_over_for_exec() {
+  const int highest = highest_.load(std::memory_order_relaxed);
+  for (int fd = 0; fd <= highest; ++fd) {
+    if (maybe_ours(fd) && (sys::fcntl(fd, F_GETFD) & FD_CLOEXEC) == 0) find(fd);
+  }
 }
 
 void FdTable::after_fork() {

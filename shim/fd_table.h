@@ -37,6 +37,8 @@ class FdTable {
   static void drop(int fd) UP_REQUIRES(stack_mutex);
   // drop() for all numbers from `first` to `last`.
   static void drop_range(unsigned first, unsigned last) UP_REQUIRES(stack_mutex);
+  // What the process that has forked us must give up, of the numbers that survive exec(3).
+  static void come_over_for_exec() UP_REQUIRES(stack_mutex);
   // In the child of a fork: but for a few, every descriptor is the kernel's.
   static void after_fork() UP_REQUIRES(stack_mutex);
 

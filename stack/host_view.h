@@ -3,9 +3,11 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 
 #include "base/address.h"
 #include "base/result.h"
+#include "xdp/connection_state.h"
 #include "xdp/neighbour_table.h"
 #include "xdp/unreachable.h"
 
@@ -38,6 +40,9 @@ class HostView {
   virtual std::optional<uint8_t> setting(const char* name) const = 0;
   // What was said of segments that were sent, since the last call said nothing.
   virtual std::optional<Unreachable> next_unreachable() = 0;
+  // Attachment::move_out().
+  virtual Result<void> move_out(const ConnectionState& connection, std::span<const uint8_t> bytes,
+                                int fd) = 0;
 };
 
 }  // namespace underpass

@@ -23,6 +23,10 @@ class KernelView : public HostView {
   uint64_t neighbour_generation() const override;
   std::optional<uint8_t> setting(const char* name) const override;
   std::optional<Unreachable> next_unreachable() override;
+  Result<void> move_out(const ConnectionState& connection, std::span<const uint8_t> bytes,
+                        int fd) override {
+    return attachment_.move_out(connection, bytes, fd);
+  }
 
  private:
   KernelView(Attachment& attachment, Fd netlink)

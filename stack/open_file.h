@@ -31,6 +31,8 @@ class OpenFile : public ReadinessSource {
   virtual bool is_kernels() const UP_REQUIRES(stack_mutex) { return false; }
   // In the child of a fork. False: the kernel serves it there.
   virtual bool stays_after_fork() UP_REQUIRES(stack_mutex) { return false; }
+  // Before its first use there: the process that has forked us may have to give it up.
+  virtual void come_over() UP_REQUIRES(stack_mutex) {}
   // The last of the program's descriptors, `fd`, is about to be closed in the kernel, by the
   // caller.
   virtual void last_close(int fd) UP_REQUIRES(stack_mutex) = 0;

@@ -50,6 +50,11 @@ class PortClaims {
   // The claim goes, its users stay: their frames are steered by their flows. The next user claims
   // anew.
   void release(uint8_t protocol, const Binding& local);
+  // What comes from `remote` to a port that is held is for it, too, though the kernel may have had
+  // the connection of that name before.
+  void take_back(uint8_t protocol, const SocketAddress& local, const SocketAddress& remote) {
+    table_.take_flow_back({protocol, local, remote});
+  }
   bool is_claimed(uint8_t protocol, const SocketAddress& local) const;
   // We have the port, but not on this address: it is another program's there.
   bool only_elsewhere(uint8_t protocol, const SocketAddress& local) const;

@@ -1,7 +1,6 @@
 // process.cpp - attaching, the helper thread, fork
 #include "stack/process.h"
 
-#include <pthread.h>
 #include <sys/eventfd.h>
 
 #include <algorithm>
@@ -11,6 +10,7 @@
 #include "base/log.h"
 #include "stack/clock.h"
 #include "stack/kernel_view.h"
+#include "stack/service_thread.h"
 #include "stack/tcp_endpoint.h"
 #include "stack/waiter.h"
 #include "xdp/address_table.h"
@@ -205,28 +205,8 @@ void Process::promote_sleeper() {
 
 // ---- the helper
 
-void Process::start_helper() {
-  // The program's signals are for the program's threads.
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  pthread_t thread{};
-  pthread_attr_t attributes;
-  pthread_attr_init(&attributes);
-  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-  constexpr size_t kStackBytes = 256 * 1024;
-  pthread_attr_setstacksize(&attributes, kStackBytes);
-  const int error = pthread_create(&thread, &attributes, helper_main, this);
-  if (error == 0) {
-    pthread_setname_np(thread, "underpass");
-  } else {
-    log_write(LogLevel::warning, "no helper thread (%s): timers run only inside socket calls",
-              strerrordesc_np(error));
-  }
-  pthread_attr_destroy(&attributes);
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-}
+// Without it timers run only inside socket calls.
+void Process::start_helper() { start_service_thread("underpass", helper_main, this); }
 
 void* Process::helper_main(void* self) {
   static_cast<Process*>(self)->help();
@@ -299,8 +279,16 @@ uint64_t Process::help_once() {
 
 // ---- fork
 
-void process_prepare_fork() UP_NO_THREAD_SAFETY { stack_mutex.lock(); }
-void process_after_fork_parent() UP_NO_THREAD_SAFETY { stack_mutex.unlock(); }
+void process_prepare_fork() UP_NO_THREAD_SAFETY {
+  stack_mutex.lock();
+  Process& process = Process::instance();
+  process.family_.before_fork(process.stack_ != nullptr && process.stack_->tcp().size() != 0);
+}
+
+void process_after_fork_parent() UP_NO_THREAD_SAFETY {
+  Process::instance().family_.after_fork_in_parent();
+  stack_mutex.unlock();
+}
 
 void process_after_fork_child() UP_NO_THREAD_SAFETY {
   stack_mutex.reset_after_fork();
@@ -323,8 +311,11 @@ void process_after_fork_child() UP_NO_THREAD_SAFETY {
   process.helper_parked_.store(0);
   process.tried_ = false;
   process.attach_error_ = 0;
+  process.family_.after_fork_in_child();
   // What is left: among them the kernel sockets that keep the parent's ports.
-  close_private_fds(log_descriptor());
+  std::vector<int> kept = process.family_.lines();
+  kept.push_back(log_descriptor());
+  close_private_fds(kept);
 }
 
 void process_fork_is_over() { leave_stack(); }

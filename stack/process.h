@@ -8,6 +8,7 @@
 
 #include "base/fd.h"
 #include "base/options.h"
+#include "stack/family.h"
 #include "stack/spin_policy.h"
 #include "stack/stack.h"
 #include "stack/stack_mutex.h"
@@ -57,6 +58,7 @@ class Process : private DeadlineWatcher {
   // Null before attach(), and after a failed one.
   Stack* stack() UP_REQUIRES(stack_mutex) { return stack_.get(); }
   Attachment* attachment() UP_REQUIRES(stack_mutex) { return attachment_.get(); }
+  Family& family() { return family_; }
   bool is_interface_address(const IpAddress& ip) UP_REQUIRES(stack_mutex);
 
   // For Waiter. An eventfd of ours, and its return.
@@ -77,6 +79,8 @@ class Process : private DeadlineWatcher {
 
  private:
   friend Result<void> process_start(const Options&);
+  friend void process_prepare_fork();
+  friend void process_after_fork_parent();
   friend void process_after_fork_child();
   friend void process_exit();
   friend void process_leave(int);
@@ -101,6 +105,7 @@ class Process : private DeadlineWatcher {
   std::unique_ptr<HostView> view_;
   std::unique_ptr<Stack> stack_;
   SpinPolicy spin_;
+  Family family_;
   std::vector<int> event_fds_;
   void promote_sleeper() UP_REQUIRES(stack_mutex);
 

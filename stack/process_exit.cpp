@@ -26,6 +26,8 @@ class Linger {
     const uint64_t now = monotonic_ns();
     if (started_ns_ == 0) {
       started_ns_ = progress_ns_ = now;
+      stack.drive(now);
+      stack.move_all_out();
       stack.close_all();
     }
     stack.drive(now);

@@ -65,6 +65,13 @@ Ref<SocketFile> SocketFile::create_raw(int fd, int type, int protocol) {
   return file;
 }
 
+SocketFile::SocketFile(int fd, int family, int type, uint8_t protocol)
+    : OpenFile(fd),
+      family_(family),
+      type_(type),
+      protocol_(protocol),
+      forks_before_(Process::instance().family().forks()) {}
+
 SocketFile::~SocketFile() = default;
 
 void SocketFile::place(Placement placement) {
@@ -96,6 +103,7 @@ Readiness SocketFile::readiness() const {
              (shut_read_ ? EPOLLRDHUP : 0U) | (shut_read_ && shut_write_ ? EPOLLHUP : 0U);
     case Placement::kUnplaced:
     case Placement::kKernel:
+    case Placement::kParents:
     case Placement::kInherited:
       break;
   }
@@ -112,6 +120,7 @@ Readiness SocketFile::kernel_events() const {
       return EPOLLIN | EPOLLRDNORM | EPOLLERR | EPOLLHUP;
     case Placement::kUnplaced:
     case Placement::kKernel:
+    case Placement::kParents:
     case Placement::kInherited:
       break;
   }
@@ -120,12 +129,29 @@ Readiness SocketFile::kernel_events() const {
 
 // The flags of the kernel socket are the parent's too, and it relies on O_NONBLOCK.
 bool SocketFile::stays_after_fork() {
+  if (stream_ != nullptr && !stream_->connecting() && !stream_->gone()) {
+    line_to_parent_ = Process::instance().family().line_to_parent();
+    parents_flow_ = stream_->flow();
+    if (line_to_parent_ >= 0) placement_ = Placement::kParents;
+  }
+  if (placement_ == Placement::kParents) {
+    stream_ = nullptr;
+    calls_ = 0;
+    forget_observers();
+    return true;
+  }
   if (!hides_nonblocking()) return false;
   placement_ = Placement::kInherited;
   listener_ = nullptr;
   calls_ = 0;
   forget_observers();
   return true;
+}
+
+void SocketFile::come_over() {
+  if (placement_ != Placement::kParents) return;
+  Family::ask(line_to_parent_, parents_flow_);
+  place(Placement::kKernel);
 }
 
 void SocketFile::hint_kernel_ready(Readiness events) {
@@ -491,10 +517,25 @@ Result<void> SocketFile::shutdown(int how) {
     case Placement::kDatagram:
     case Placement::kUnplaced:
     case Placement::kKernel:
+    case Placement::kParents:
     case Placement::kInherited:
       break;
   }
   return from_kernel(sys::shutdown(fd_, how));
+}
+
+Result<void> SocketFile::move_out() {
+  if (placement_ != Placement::kStream) return Error{EINVAL};
+  Stack& stack = the_stack();
+  // What has come is taken, so that the peer need not send it again.
+  stack.drive(monotonic_ns());
+  const bool shut_read = stream_->is_shut_for_reading();
+  auto moved = stream_->move_out(fd_);
+  if (!moved) return moved;
+  stream_ = nullptr;
+  if (shut_read) sys::shutdown(fd_, SHUT_RD);
+  place(Placement::kKernel);
+  return {};
 }
 
 // SO_LINGER: the FIN goes out now, and close(2) waits for the data to arrive (socket(7)).
@@ -506,7 +547,8 @@ void SocketFile::linger(uint64_t limit_ns) {
   // Acknowledgements are no event of a socket, so the look is repeated.
   constexpr uint64_t kLookEveryNs = kNsPerMs;
   const Deadline deadline = Deadline::in_ns(limit_ns);
-  while (stream_->unsent_bytes() != 0 && !stream_->gone() && !deadline.passed()) {
+  while (stream_ != nullptr && stream_->unsent_bytes() != 0 && !stream_->gone() &&
+         !deadline.passed()) {
     const Deadline soon = Deadline::in_ns(kLookEveryNs);
     auto waited = wait_for(EPOLLHUP, true, soon.at_ns < deadline.at_ns ? soon : deadline);
     if (!waited && waited.error() == EINTR) return;
@@ -527,17 +569,21 @@ void SocketFile::last_close(int fd) {
 void SocketFile::close_now(int fd, bool may_linger) {
   Ref<SocketFile> alive(this);
   const Fd closing = std::move(closing_);
-  if (stream_ != nullptr) {
+  // Who still has it goes on with it.
+  const bool shared = stream_ != nullptr && Process::instance().family().may_share(forks_before_);
+  if (shared && move_out().ok()) {
+    notify(kClosed);
+  } else if (stream_ != nullptr) {
     Stack& stack = the_stack();
     const int linger_s = options_.tcp.linger_s;
     if (may_linger && linger_s > 0) linger(static_cast<uint64_t>(linger_s) * kNsPerS);
     notify(kClosed);
+    TcpEndpoint* stream = std::exchange(stream_, nullptr);
     // An accepted connection has no port of its own in the kernel; a connected one keeps its until
     // the end.
     Fd keep;
-    if (!accepted_ && !stream_->gone()) keep = stack.keep_kernel_socket(fd);
-    TcpEndpoint* stream = std::exchange(stream_, nullptr);
-    stream->disown(std::move(keep));
+    if (stream != nullptr && !accepted_ && !stream->gone()) keep = stack.keep_kernel_socket(fd);
+    if (stream != nullptr) stream->disown(std::move(keep));
     stack.flush();
   } else {
     notify(kClosed);

@@ -33,6 +33,7 @@ enum class Placement : uint8_t {
   kStream,     // a TCP connection of the stack (connecting, connected or closed)
   kListener,   // hybrid: listens in the kernel and in the stack
   kDatagram,   // hybrid UDP, or raw
+  kParents,    // a connection in the process that has forked us, see come_over()
   kInherited,  // a hybrid listener of the process that has forked us: the kernel's, see accept()
 };
 
@@ -68,6 +69,9 @@ class SocketFile : public OpenFile, private EndpointOwner {
   Result<size_t> sendmsg(const msghdr& message, int flags) UP_REQUIRES(stack_mutex);
   Result<size_t> recvmsg(msghdr& message, int flags) UP_REQUIRES(stack_mutex);
   Result<void> shutdown(int how) UP_REQUIRES(stack_mutex);
+  // A connection of the stack becomes the kernel's, with every number and byte, and this file with
+  // it, for good. An error, and it stays as it was: TcpEndpoint::move_out(); EINVAL: it is none.
+  Result<void> move_out() UP_REQUIRES(stack_mutex);
   Result<void> getsockname(sockaddr* address, socklen_t* length) UP_REQUIRES(stack_mutex);
   Result<void> getpeername(sockaddr* address, socklen_t* length) UP_REQUIRES(stack_mutex);
   Result<void> getsockopt(int level, int name, void* value, socklen_t* length)
@@ -83,6 +87,7 @@ class SocketFile : public OpenFile, private EndpointOwner {
     return placement_ == Placement::kKernel;
   }
   bool stays_after_fork() UP_REQUIRES(stack_mutex) override;
+  void come_over() UP_REQUIRES(stack_mutex) override;
   // The kernel socket is kept under a private number while the connection still has data, a FIN or
   // TIME_WAIT to see through (the port stays ours).
   void last_close(int fd) UP_REQUIRES(stack_mutex) override;
@@ -103,10 +108,12 @@ class SocketFile : public OpenFile, private EndpointOwner {
   void hint_kernel_ready(Readiness events) UP_REQUIRES(stack_mutex) override;
 
  private:
-  SocketFile(int fd, int family, int type, uint8_t protocol)
-      : OpenFile(fd), family_(family), type_(type), protocol_(protocol) {}
+  SocketFile(int fd, int family, int type, uint8_t protocol);
 
   void endpoint_event(Readiness events) UP_REQUIRES(stack_mutex) override { notify(events); }
+  void endpoint_moves_out() UP_REQUIRES(stack_mutex) override {
+    static_cast<void>(move_out().ok());  // what cannot be moved stays
+  }
   void place(Placement placement) UP_REQUIRES(stack_mutex);
   // For as long as one of our own verbs runs.
   class Call {
@@ -183,6 +190,9 @@ class SocketFile : public OpenFile, private EndpointOwner {
   Result<void> get_stream_option(int level, int name, void* value, socklen_t* length)
       UP_REQUIRES(stack_mutex);
   void linger(uint64_t limit_ns) UP_REQUIRES(stack_mutex);
+  // A call that has been waiting goes on there, where the connection has moved meanwhile.
+  Result<size_t> go_on_in_kernel(const msghdr& message, int flags, size_t done, bool sends)
+      UP_REQUIRES(stack_mutex);
 
   int family_;  // IPV6_ADDRFORM makes AF_INET of AF_INET6
   const int type_;
@@ -204,6 +214,10 @@ class SocketFile : public OpenFile, private EndpointOwner {
   int kernel_error_ = 0;
   uint32_t kernel_turn_ = 0;
   SocketOptions options_;
+  // A child of a later fork may have it, too.
+  const uint64_t forks_before_;
+  int line_to_parent_ = -1;  // of kParents, as its flow
+  FourTuple parents_flow_{};
   TcpEndpoint* stream_ = nullptr;
   TcpListener* listener_ = nullptr;
   UdpEndpoint* datagram_ = nullptr;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <vector>
 
 #include "base/user_pointer.h"
 #include "stack/clock.h"
@@ -194,7 +195,7 @@ Result<size_t> SocketFile::send_stream(const msghdr& message, int flags) {
       if (done == 0) return Error{waited.error()};
       return done;
     }
-    if (stream_ == nullptr) return Error{EBADF};
+    if (stream_ == nullptr) return go_on_in_kernel(message, flags, done, true);
   }
 }
 
@@ -239,8 +240,35 @@ Result<size_t> SocketFile::receive_stream(msghdr& message, int flags) {
       if (done == 0) return Error{waited.error()};
       return done;
     }
-    if (stream_ == nullptr) return Error{EBADF};
+    if (stream_ == nullptr) return go_on_in_kernel(message, flags, done, false);
   }
+}
+
+// Of what the message names, `done` bytes have been moved.
+Result<size_t> SocketFile::go_on_in_kernel(const msghdr& message, int flags, size_t done,
+                                           bool sends) {
+  if (placement_ != Placement::kKernel || fd_ < 0) return Error{EBADF};
+  std::vector<iovec> left;
+  size_t skipped = done;
+  for (const iovec& piece : pieces(message)) {
+    const size_t skip = std::min(skipped, piece.iov_len);
+    skipped -= skip;
+    if (piece.iov_len == skip) continue;
+    left.push_back({static_cast<uint8_t*>(piece.iov_base) + skip, piece.iov_len - skip});
+  }
+  if (left.empty()) return done;
+  msghdr rest{};
+  rest.msg_iov = left.data();
+  rest.msg_iovlen = left.size();
+  const int fd = fd_;
+  const bool may_restart =
+      done == 0 && (sends ? options_.send_timeout_ns : options_.receive_timeout_ns) == 0;
+  const auto moved = without_the_lock(may_restart, [&] {
+    return sends ? sys::sendmsg(fd, &rest, flags | MSG_NOSIGNAL) : sys::recvmsg(fd, &rest, flags);
+  });
+  if (!moved && done != 0) return done;
+  if (!moved) return moved;
+  return done + *moved;
 }
 
 // ---- datagrams

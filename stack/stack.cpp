@@ -178,6 +178,46 @@ void Stack::close_all() {
   }
 }
 
+void Stack::move_all_out() {
+  // Those that only wait are many, and nobody's for long.
+  constexpr uint64_t kTimeWaitsNs = 100 * kNsPerMs;
+  const uint64_t until_ns = monotonic_ns() + kTimeWaitsNs;
+  std::vector<TcpEndpoint*> time_waits;
+  for (TcpEndpoint* endpoint : tcp_.all()) {
+    if (endpoint->state() == SocketState::kTimeWait && endpoint->owner_ == nullptr) {
+      time_waits.push_back(endpoint);
+    } else {
+      move_out(*endpoint);
+    }
+  }
+  for (TcpEndpoint* endpoint : time_waits) {
+    if (monotonic_ns() < until_ns) move_out(*endpoint);
+  }
+}
+
+void Stack::move_out(TcpEndpoint& endpoint) {
+  if (endpoint.owner_ != nullptr) return endpoint.owner_->endpoint_moves_out();
+  if (endpoint.listener_ != nullptr || !endpoint.disowned_) return;
+  Fd kernel_socket = std::move(endpoint.kernel_socket_);
+  if (kernel_socket) {
+    --kept_sockets_;
+  } else {
+    // An accepted one had no port of its own. The next server may bind it.
+    const int fd = sys::socket(endpoint.flow_.local.ip.family(), SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const int reuse = 1;
+    if (fd >= 0) sys::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &reuse, sizeof reuse);
+    kernel_socket.reset(fd);
+  }
+  // An error leaves it here: close_all() and the broker see to its end.
+  if (kernel_socket) static_cast<void>(endpoint.move_out(kernel_socket.get()).ok());
+}
+
+void Stack::forget_moved(TcpEndpoint& endpoint) {
+  // The entry in the flow map is the kernel's now.
+  endpoint.exact_flow_ = false;
+  moved_flows_.add(endpoint.flow_, now_ns_);
+}
+
 uint64_t Stack::unacknowledged_bytes() const {
   uint64_t bytes = 0;
   for (const TcpEndpoint* endpoint : tcp_.all()) {
@@ -486,6 +526,10 @@ bool Stack::replaces_time_wait(TcpEndpoint& endpoint, const Packet& packet) {
 }
 
 void Stack::deliver_to_listener(pbuf* segment, const Packet& packet) {
+  if ((tcp_flags(packet) & (kSyn | kAck)) != kSyn && moved_flows_.has(flow_of(packet), now_ns_)) {
+    pbuf_free(segment);
+    return;
+  }
   const SocketAddress local{packet.destination, packet.destination_port, 0};
   TcpListener* listener = tcp_.find_listener(flow_of(packet));
   const bool is_syn = (tcp_flags(packet) & kSyn) != 0;

@@ -17,6 +17,7 @@
 #include "stack/demux.h"
 #include "stack/destinations.h"
 #include "stack/host_view.h"
+#include "stack/moved_flows.h"
 #include "stack/packet.h"
 #include "stack/port_claims.h"
 #include "stack/records.h"
@@ -96,6 +97,13 @@ class Stack {
   // At exit: every connection is closed, as if the program had done it. Their owners stay, since
   // other threads may be using them.
   void close_all() UP_REQUIRES(stack_mutex);
+  // Before that: connections go to the kernel, which does what is left to do, and goes on when the
+  // process has gone. Those that cannot stay.
+  void move_all_out() UP_REQUIRES(stack_mutex);
+  // One of them, with its owner if it has one.
+  void move_out(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
+  // The flow is the kernel's, and what still comes of it is nobody's.
+  void forget_moved(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
   // Of connections that are closed; a FIN counts as one.
   uint64_t unacknowledged_bytes() const UP_REQUIRES(stack_mutex);
 
@@ -229,6 +237,7 @@ class Stack {
   TimerWheel timers_;  // in ticks of TCP_FAST_INTERVAL
   DeadlineWatcher* watcher_ = nullptr;
   uint64_t watched_until_ns_ = 0;
+  MovedFlows moved_flows_;
   std::vector<TcpEndpoint*> keepalive_;
   uint64_t keepalive_due_ns_ = UINT64_MAX;
   // TIME_WAIT in order of expiry; entries whose endpoint has gone are null.

@@ -157,6 +157,7 @@ Result<TcpEndpoint*> TcpEndpoint::connect(Stack& stack, const SocketAddress& loc
   if (stack.tcp().find(flow) != nullptr) return Error{EADDRNOTAVAIL};
   auto held = stack.ports().hold(IPPROTO_TCP, local);
   if (!held) return Error{held.error()};
+  stack.ports().take_back(IPPROTO_TCP, local, remote);
   stack.enter();
   PcbWindow window(nullptr);
   tcp_pcb* pcb = tcp_new();
@@ -624,6 +625,24 @@ void TcpEndpoint::vanish() {
   listener_ = nullptr;
   disowned_ = true;
   stack_.settle(*this);
+}
+
+Result<void> TcpEndpoint::move_out(int fd) {
+  stack_.enter();
+  const auto now = snapshot();
+  if (!now) return Error{connecting_ ? EAGAIN : ENOTCONN};
+  auto moved = stack_.host().move_out(now->state, now->bytes, fd);
+  if (!moved && moved.error() == ETIMEDOUT) {
+    abort();
+    fail(ECONNABORTED);
+    stack_.settle(*this);
+    return Error{ECONNABORTED};
+  }
+  if (!moved) return moved;
+  stack_.counters().tcp_moved_out.fetch_add(1, std::memory_order_relaxed);
+  stack_.forget_moved(*this);
+  vanish();
+  return {};
 }
 
 void TcpEndpoint::drop_unread() {

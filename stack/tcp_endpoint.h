@@ -8,10 +8,13 @@
 #include <sys/uio.h>
 
 #include <cstdint>
+#include <optional>
 #include <span>
+#include <vector>
 
 #include "base/fd.h"
 #include "base/result.h"
+#include "stack/connection_snapshot.h"
 #include "stack/demux.h"
 #include "stack/loss_recovery.h"
 #include "stack/readiness.h"
@@ -32,6 +35,8 @@ class EndpointOwner {
  public:
   virtual ~EndpointOwner() = default;
   virtual void endpoint_event(Readiness events) UP_REQUIRES(stack_mutex) = 0;
+  // The process ends: it gives the connection to the kernel, if that can be.
+  virtual void endpoint_moves_out() UP_REQUIRES(stack_mutex) {}
 };
 
 struct TcpOptions {
@@ -77,6 +82,14 @@ class TcpEndpoint {
   void close(Fd kernel_socket) UP_REQUIRES(stack_mutex);
   void set_owner(EndpointOwner* owner, int fd) UP_REQUIRES(stack_mutex);
 
+  // Gives the connection to the kernel: it becomes that of the kernel socket `fd`, which is closed,
+  // and this object goes without telling its owner. An error, and nothing has happened: EAGAIN
+  // while it is connecting, ENOTCONN when it is over, or as HostView::move_out(). ECONNABORTED: the
+  // broker did not answer, the connection is over.
+  Result<void> move_out(int fd) UP_REQUIRES(stack_mutex);
+  // Nothing: not established yet, or over.
+  std::optional<ConnectionSnapshot> snapshot() const UP_REQUIRES(stack_mutex);
+
   // Bytes taken, at least one unless all of `data` is empty. EAGAIN: connecting, or the send buffer
   // is full. EPIPE, or the pending error, afterwards.
   Result<size_t> send(std::span<const iovec> data, size_t skip_bytes, int flags)
@@ -97,6 +110,7 @@ class TcpEndpoint {
   // Synchronised, and not yet closed in both directions.
   bool connected() const UP_REQUIRES(stack_mutex);
   bool gone() const { return pcb_ == nullptr; }
+  bool is_shut_for_reading() const { return shut_read_; }
   size_t unread_bytes() const { return rx_bytes_; }
   size_t unsent_bytes() const UP_REQUIRES(stack_mutex);
   const FourTuple& flow() const { return flow_; }
@@ -134,6 +148,7 @@ class TcpEndpoint {
   void event(Readiness events) UP_REQUIRES(stack_mutex);
   void publish() UP_REQUIRES(stack_mutex);
   void drop_unread() UP_REQUIRES(stack_mutex);
+  void append_unread(std::vector<uint8_t>& bytes) const UP_REQUIRES(stack_mutex);
   void keep(Fd kernel_socket) UP_REQUIRES(stack_mutex);
   size_t copy_out(std::span<const iovec> data, size_t skip_bytes, bool consume, bool discard)
       UP_REQUIRES(stack_mutex);

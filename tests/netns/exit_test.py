@@ -18,12 +18,16 @@ class ExitTest(LabCase):
         sink = self.background(host, host.python("sink.py", port, piece, pause_ms),
                                stdin=subprocess.PIPE)
         host.wait_for_port(port, sink)
-        with self.proves(roles, frames=1):
+        with self.lab.traffic() as traffic:
             done = self.call(roles, self.client_host.python("leaver.py", host.address, port, count,
                                                             *how), check=False)
             self.assertEqual(done.status, STATUS, done.describe())
+            # The kernel sees to the rest, and the program does not wait for it.
+            self.assertNotIn("then", sink.log())
             wait_until(lambda: "then" in sink.log() or not sink.alive(), "the end of the connection")
         if roles.client:
+            self.assertGreater(traffic[0].tcp_frames, 0, traffic[0].describe())
+            self.assertGreater(traffic[0].kernel_tcp, 0, traffic[0].describe())
             wait_until(lambda: self.client_host.stat()["clients"] == [], "the broker to notice")
         sink.popen.stdin.close()
         self.assertEqual(sink.wait(), 0, sink.describe())
@@ -58,9 +62,26 @@ class ExitTest(LabCase):
         self.check(roles, "quick_exit", "open")
 
     @over_roles(ROLES)
-    def test_exit_waits_for_a_slow_reader(self, roles):
-        """As long as it reads: this one takes three seconds."""
+    def test_a_slow_reader_has_all_the_time(self, roles):
+        """This one takes three seconds."""
         self.check(roles, "_exit", count=900_000, piece=6000, pause_ms=20)
+
+    @over_roles((Roles(True, False),))
+    def test_without_a_broker_the_program_waits_for_its_peer(self, roles):
+        """There is nobody who could give the connection to the kernel."""
+        port = self.lab.new_port()
+        host = self.server_host
+        sink = self.background(host, host.python("sink.py", port, 16384, 5), stdin=subprocess.PIPE)
+        host.wait_for_port(port, sink)
+        leaver = self.background(self.client_host, self.client_host.python(
+            "leaver.py", host.address, port, 400_000, "exit", "line"), roles.client,
+            stdin=subprocess.PIPE)
+        wait_until(lambda: "sent" in leaver.log(), "the leaver")
+        self.client_host.broker.kill()
+        leaver.popen.stdin.close()
+        self.assertEqual(leaver.wait(), STATUS, leaver.describe())
+        wait_until(lambda: "400000 right, then EOF" in sink.log(), "the end of the connection")
+        self.client_host.start_broker()
 
 
 if __name__ == "__main__":

@@ -268,5 +268,9 @@ class ProcessesTest(TranscriptTest):
     test_processes = add_tests("processes")
 
 
+class MovesTest(TranscriptTest):
+    test_moves = add_tests("moves")
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -41,6 +41,13 @@ NeighbourView SimulatedView::neighbour(const IpAddress& ip) {
   return view;
 }
 
+Result<void> SimulatedView::move_out(const ConnectionState& connection,
+                                     std::span<const uint8_t> bytes, int fd) {
+  if (move_error != 0) return Error{move_error};
+  moved.push_back({connection, {bytes.begin(), bytes.end()}, fd});
+  return {};
+}
+
 void SimulatedView::resolve(const IpAddress& ip) {
   ++resolves_;
   const auto it = entries_.find(ip.bytes);

@@ -33,6 +33,8 @@ class SimulatedView : public HostView {
   uint64_t neighbour_generation() const override { return neighbours_; }
   std::optional<uint8_t> setting(const char* name) const override;
   std::optional<Unreachable> next_unreachable() override { return std::exchange(said_, {}); }
+  Result<void> move_out(const ConnectionState& connection, std::span<const uint8_t> bytes,
+                        int fd) override;
 
   void set_peer_mac(const MacAddress& mac) { peer_mac_ = mac; }
   // kFailed: the kernel gives up, once more.
@@ -45,6 +47,15 @@ class SimulatedView : public HostView {
   // Routes lead over another interface.
   void set_elsewhere(bool elsewhere);
   size_t resolves() const { return resolves_; }
+
+  // What the kernel was given; it refuses with `error` instead.
+  struct Moved {
+    ConnectionState connection;
+    std::vector<uint8_t> bytes;
+    int fd;
+  };
+  std::vector<Moved> moved;
+  int move_error = 0;
 
  private:
   IpAddress own_;

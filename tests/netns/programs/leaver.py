@@ -1,7 +1,8 @@
-"""leaver.py HOST PORT BYTES HOW [open] - sends and leaves at once
+"""leaver.py HOST PORT BYTES HOW [open|line] - sends and leaves at once
 
 HOW is the libc function that ends the process with status 7: exit, _exit, _Exit or quick_exit. The connection
-is closed before, or with "open" left to the end of the process. Nothing waits for the bytes to arrive.
+is closed before, or with "open" left to the end of the process. Nothing waits for the bytes to arrive. With "line" it says "sent" and waits for a line before
+it leaves.
 """
 
 import ctypes
@@ -16,7 +17,10 @@ def main():
     leave = getattr(ctypes.CDLL(None), how)
     sock = socket.create_connection((host, port))
     sock.sendall(bytes(i % 251 for i in range(count)))
-    if "open" not in sys.argv:
+    if "line" in sys.argv:
+        print("sent", flush=True)
+        sys.stdin.readline()
+    elif "open" not in sys.argv:
         sock.close()
     leave(STATUS)
 
