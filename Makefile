@@ -113,8 +113,8 @@ DIFF_EXECUTOR := $(B)/tests/diff/executor
 # Each tests/socket/programs/NAME.cpp is a program on the Socket class, with the scenarios in it.
 SOCKET_PROGRAMS := $(patsubst %.cpp,$(B)/%,$(wildcard tests/socket/programs/*.cpp))
 
-# Each tests/vm/NAME.bpf.c is an XDP program of a user.
-VM_BPF := $(patsubst %.c,$(B)/%.o,$(wildcard tests/vm/*.bpf.c))
+# Each tests/vm/NAME.bpf.c is an XDP program of a user, tests/netns/programs/NAME.bpf.c one of the wire.
+VM_BPF := $(patsubst %.c,$(B)/%.o,$(wildcard tests/vm/*.bpf.c tests/netns/programs/*.bpf.c))
 
 # One test binary for each folder of tests/ that has *_test.cpp. tests/steer needs root.
 TEST_FOLDERS := $(patsubst tests/%/,%,$(sort $(dir $(wildcard tests/*/*_test.cpp))))
@@ -188,6 +188,8 @@ endef
 $(B)/steer.bpf.o: xdp/steer.bpf.c $(B)/flags
 	$(compile_bpf)
 $(B)/tests/vm/%.bpf.o: tests/vm/%.bpf.c $(B)/flags
+	$(compile_bpf)
+$(B)/tests/netns/programs/%.bpf.o: tests/netns/programs/%.bpf.c $(B)/flags
 	$(compile_bpf)
 
 $(B)/gen/xdp/steer.skel.h: $(B)/steer.bpf.o
@@ -306,7 +308,7 @@ ALL_OBJ := $(BASE_OBJ) $(XDP_OBJ) $(BROKER_OBJ) $(STACK_OBJ) $(SHIM_OBJ) $(TOOLS
 
 # --- tests -------------------------------------------------------------------------------------
 
-.PHONY: test test-vm unit unit-asan unit-tsan steer integration diff-test test-programs
+.PHONY: test test-vm unit unit-asan unit-tsan steer integration torture diff-test test-programs
 test-programs: $(UNIT_TESTS) $(STEER_TESTS)
 
 # scripts/bootstrap comes first: without it there may be nothing to build with.
@@ -332,6 +334,10 @@ N ?= 200
 SEED ?= 1
 diff-test: all
 	/usr/bin/python3 -B tests/diff/diff_run.py --count $(N) --seed $(SEED)
+# 5000 connections, or N of them, that move while they are used.
+torture: all
+	TORTURE_N=$(if $(filter file,$(origin N)),5000,$(N)) TORTURE_SEED=$(SEED) LAB_LIMIT_S=600 \
+	  scripts/run_tests tests/netns/torture_test.py
 
 ASAN := B=build/asan OPTIMIZE="-O1 -g" SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
 unit-asan:
@@ -413,6 +419,7 @@ help:
 	@echo 'steer        tests of the XDP program (root)'
 	@echo 'integration  tests/*/*_test.py (root); T="FILES" runs only those'
 	@echo 'diff-test    N=200 random sequences of socket calls of SEED=1, on the kernel and on bypass (root)'
+	@echo 'torture      moves connections at random moments; N=CONNECTIONS SEED=NUMBER'
 	@echo 'test-vm      tests/vm/*_test.py on Debian'"'"'s kernel, under qemu; VM_T="FILES" runs only those'
 	@echo 'check        format, layers, headers, exports, g++ and clang, unit tests plain and ASan'
 	@echo 'format       rewrite the files as check wants them'

@@ -1,0 +1,59 @@
+"""torture_test.py - connections move at random moments, and not a byte is lost, doubled or moved
+
+TORTURE_N=20000 makes it longer (`make torture N=20000`), TORTURE_SEED=7 another one. Frames are lost on the way
+to the peer (drop.bpf.c); what the server receives late is up to the peer's kernel.
+"""
+
+import os
+import re
+import unittest
+
+from lab_case import LabCase, Roles, over_roles
+from lab import BUILD
+
+PROGRAM = os.path.join(BUILD, "tests", "netns", "programs", "torture")
+DROP = os.path.join(BUILD, "tests", "netns", "programs", "drop.bpf.o")
+CONNECTIONS = int(os.environ.get("TORTURE_N", "300"))
+SEED = int(os.environ.get("TORTURE_SEED", "1"))
+
+
+class TortureTest(LabCase):
+
+    def torture(self, roles, seed, count):
+        port = self.lab.new_port()
+        server = self.serve(roles, [PROGRAM, "serve", port, seed], port, stop=False)
+        with self.lab.traffic() as traffic:
+            done = self.call(roles, [PROGRAM, "load", self.server_host.address, port, seed, count],
+                             limit_s=60 + count, check=False)
+        self.assertEqual(done.status, 0, f"seed {seed}: {done.describe()}\n{server.describe()}")
+        self.assertRegex(done.out, f"^{count} connections, [0-9]+ bytes right\n$")
+        self.assertTrue(server.alive(), server.describe())
+        moved = self.server_host.client(server)["tcp_moved_out"] if roles.server else 0
+        server.stop()
+        said = re.search(r"passed (\d+): median (\d+) us, p99 (\d+) us", server.log())
+        self.assertIsNotNone(said, server.describe())
+        print(f"    seed {seed}: {done.out.strip()}, {moved} moved, {said[0]}", flush=True)
+        if roles.server:
+            self.assertGreater(moved, count // 2)
+            self.assertGreater(traffic[1].tcp_frames, count, traffic[1].describe())
+            self.assertGreater(traffic[1].kernel_tcp, count, traffic[1].describe())
+
+    @over_roles((Roles(False, False), Roles(False, True), Roles(True, True)))
+    def test_moves(self, roles):
+        self.torture(roles, SEED, CONNECTIONS)
+
+    @over_roles((Roles(False, False), Roles(False, True)))
+    def test_moves_on_a_bad_wire(self, roles):
+        host = self.client_host
+        link = ["ip", "link", "set", "dev", host.iface, "xdpdrv"]
+        host.broker.kill()
+        host.run([*link, "obj", DROP, "sec", "xdp"])
+        try:
+            self.torture(roles, SEED + 1, max(CONNECTIONS // 3, 50))
+        finally:
+            host.run([*link, "off"])
+            host.start_broker()
+
+
+if __name__ == "__main__":
+    unittest.main()
