@@ -34,7 +34,7 @@ class TortureTest(LabCase):
         self.assertIsNotNone(said, server.describe())
         print(f"    seed {seed}: {done.out.strip()}, {moved} moved, {said[0]}", flush=True)
         if roles.server:
-            self.assertGreater(moved, count // 2)
+            self.assertGreater(moved, count // 4)
             self.assertGreater(traffic[1].tcp_frames, count, traffic[1].describe())
             self.assertGreater(traffic[1].kernel_tcp, count, traffic[1].describe())
 
