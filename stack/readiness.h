@@ -15,6 +15,8 @@ namespace underpass {
 
 // EPOLL* bits, which are the POLL* bits.
 using Readiness = uint32_t;
+constexpr Readiness kReadable = EPOLLIN | EPOLLRDNORM;
+constexpr Readiness kWritable = EPOLLOUT | EPOLLWRNORM;
 // Beside them in a notification: the source's kernel_events() changed, or it became the kernel's.
 constexpr Readiness kPlacementChanged = 1U << 24;
 // Beside them in a notification: the last descriptor was closed. The observer must detach.

@@ -1,27 +1,18 @@
 // tcp_endpoint.cpp - what a program does with a connection, in lwIP's terms
 #include "stack/tcp_endpoint.h"
 
-#include <linux/tcp.h>
-#include <poll.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 
 #include "stack/lwip_port/lwip_window.h"
-#include "stack/segment_size.h"
 #include "stack/tcp_listener.h"
 
 namespace underpass {
 
 namespace {
-
-// tcp_write() takes a u16_t; whole segments, so that no short one is made in the middle.
-constexpr size_t kWriteChunkBytes = size_t{TCP_MSS} * 44;
-// tcp(7), TCP_CORK: what is corked goes out after 200 ms all the same.
-constexpr uint64_t kCorkNs = 200 * kNsPerMs;
-constexpr Readiness kReadable = EPOLLIN | EPOLLRDNORM;
-constexpr Readiness kWritable = EPOLLOUT | EPOLLWRNORM;
 
 SocketState to_linux(tcp_state state) {
   switch (state) {
@@ -86,12 +77,6 @@ int to_errno(err_t error) {
     default:
       return EIO;
   }
-}
-
-size_t total_bytes(std::span<const iovec> data) {
-  size_t total = 0;
-  for (const iovec& piece : data) total += piece.iov_len;
-  return total;
 }
 
 }  // namespace
@@ -248,194 +233,6 @@ void TcpEndpoint::set_options(const TcpOptions& options) {
   stack_.settle(*this);
 }
 
-// ---- sending
-
-size_t TcpEndpoint::write(std::span<const iovec> data, size_t skip_bytes, bool more, bool* full) {
-  size_t taken = 0;
-  for (const iovec& piece : data) {
-    if (skip_bytes >= piece.iov_len) {
-      skip_bytes -= piece.iov_len;
-      continue;
-    }
-    const auto* at = static_cast<const uint8_t*>(piece.iov_base) + skip_bytes;
-    size_t left = piece.iov_len - skip_bytes;
-    skip_bytes = 0;
-    const bool last = &piece == &data.back();
-    while (left != 0) {
-      const size_t chunk = std::min({left, size_t{pcb_->snd_buf}, kWriteChunkBytes});
-      // The flag also asks for room behind the bytes, which saves a pbuf for each write to come.
-      const bool follows = more || !last || chunk < left || pcb_->unsent != nullptr;
-      const auto flags =
-          static_cast<u8_t>(TCP_WRITE_FLAG_COPY | (follows ? TCP_WRITE_FLAG_MORE : 0));
-      if (chunk == 0 || tcp_write(pcb_, at, static_cast<u16_t>(chunk), flags) != ERR_OK) {
-        *full = true;
-        return taken;
-      }
-      at += chunk;
-      left -= chunk;
-      taken += chunk;
-    }
-  }
-  return taken;
-}
-
-Result<size_t> TcpEndpoint::send(std::span<const iovec> data, size_t skip_bytes, int flags) {
-  if (closed_) return Error{EAGAIN};
-  if (error_ != 0) return Error{take_error()};
-  if (shut_write_ || (pcb_ == nullptr && !connecting_)) return Error{EPIPE};
-  if (connecting_) return Error{EAGAIN};
-  stack_.enter();
-  PcbWindow window(pcb_);
-  const bool more = (flags & MSG_MORE) != 0 || options_.cork;
-  bool full = false;
-  quick_acks_ = 0;
-  put_back_held();
-  const size_t taken = write(data, skip_bytes, more, &full);
-  if (!full && (more || !options_.no_delay)) hold_tail(more);
-  tcp_output(pcb_);
-  if (full) want_space_ = true;
-  stack_.settle(*this);
-  if (taken == 0 && total_bytes(data) != 0) return Error{EAGAIN};
-  return taken;
-}
-
-bool TcpEndpoint::short_segment_unacknowledged() const {
-  return short_sent_ && static_cast<int32_t>(pcb_->lastack - short_end_) < 0;
-}
-
-void TcpEndpoint::hold_tail(bool corked) {
-  // A long queue waits for the peer's window, and its tail with it.
-  constexpr int kFarthest = 64;
-  tcp_seg** link = &pcb_->unsent;
-  if (*link == nullptr) return;
-  for (int i = 0; (*link)->next != nullptr; ++i) {
-    if (i == kFarthest) return;
-    link = &(*link)->next;
-  }
-  tcp_seg& tail = **link;
-  const uint32_t options = (pcb_->flags & TF_TIMESTAMP) != 0 ? LWIP_TCP_OPT_LEN_TS_OUT : 0;
-  if (tail.len + options >= pcb_->mss || (TCPH_FLAGS(tail.tcphdr) & TCP_FIN) != 0) return;
-  if (!corked && !short_segment_unacknowledged()) {
-    short_sent_ = true;
-    short_end_ = pcb_->snd_lbb;
-    return;
-  }
-  *link = nullptr;
-  held_ = &tail;
-  held_oversize_ = std::exchange(pcb_->unsent_oversize, u16_t{0});
-  pcb_->snd_queuelen = static_cast<u16_t>(pcb_->snd_queuelen - pbuf_clen(tail.p));
-  if (corked && held_until_ns_ == UINT64_MAX) held_until_ns_ = stack_.now_ns() + kCorkNs;
-}
-
-void TcpEndpoint::put_back_held() {
-  if (held_ == nullptr) return;
-  tcp_seg** link = &pcb_->unsent;
-  while (*link != nullptr) link = &(*link)->next;
-  *link = std::exchange(held_, nullptr);
-  pcb_->unsent_oversize = held_oversize_;
-  pcb_->snd_queuelen = static_cast<u16_t>(pcb_->snd_queuelen + pbuf_clen((*link)->p));
-}
-
-void TcpEndpoint::send_held() {
-  held_until_ns_ = UINT64_MAX;
-  if (held_ == nullptr) return;
-  TCPH_SET_FLAG(held_->tcphdr, TCP_PSH);
-  put_back_held();
-  short_sent_ = true;
-  short_end_ = pcb_->snd_lbb;
-  tcp_output(pcb_);
-}
-
-// What is too long for one segment is not short: it waits for no company.
-void TcpEndpoint::fit_segments(uint16_t mss) {
-  PcbWindow window(pcb_);
-  const int options = held_ == nullptr ? 0 : LWIP_TCP_OPT_LENGTH(held_->flags);
-  if (held_ != nullptr && held_->len + options > mss) {
-    held_until_ns_ = UINT64_MAX;
-    put_back_held();
-  }
-  underpass::fit_segments(*pcb_, mss);
-  if (pcb_->state >= ESTABLISHED && pcb_->state != TIME_WAIT) tcp_output(pcb_);
-}
-
-void TcpEndpoint::send_held_if_allowed() {
-  if (held_ == nullptr || held_until_ns_ != UINT64_MAX || short_segment_unacknowledged()) return;
-  send_held();
-}
-
-void TcpEndpoint::drop_held() {
-  if (held_ != nullptr) tcp_seg_free(std::exchange(held_, nullptr));
-}
-
-// ---- receiving
-
-size_t TcpEndpoint::copy_out(std::span<const iovec> data, size_t skip_bytes, bool consume,
-                             bool discard) {
-  size_t copied = 0;
-  pbuf* from = rx_first_;
-  uint32_t offset = rx_offset_;
-  for (const iovec& piece : data) {
-    if (skip_bytes >= piece.iov_len) {
-      skip_bytes -= piece.iov_len;
-      continue;
-    }
-    auto* to = static_cast<uint8_t*>(piece.iov_base) + skip_bytes;
-    size_t left = piece.iov_len - skip_bytes;
-    skip_bytes = 0;
-    while (left != 0 && from != nullptr) {
-      const size_t part = std::min<size_t>(left, from->len - offset);
-      if (!discard) std::memcpy(to, static_cast<uint8_t*>(from->payload) + offset, part);
-      to += part;
-      left -= part;
-      copied += part;
-      offset += static_cast<uint32_t>(part);
-      if (offset == from->len) {
-        pbuf* next = from->next;
-        if (consume) {
-          from->next = nullptr;
-          pbuf_free(from);
-        }
-        from = next;
-        offset = 0;
-      }
-    }
-    if (from == nullptr) break;
-  }
-  if (consume) {
-    rx_first_ = from;
-    if (from == nullptr) rx_last_ = nullptr;
-    rx_offset_ = offset;
-    rx_bytes_ -= copied;
-  }
-  return copied;
-}
-
-Result<size_t> TcpEndpoint::receive(std::span<const iovec> data, size_t skip_bytes, int flags) {
-  if (closed_) return Error{EAGAIN};
-  if (rx_bytes_ == 0) {
-    // After the peer's FIN there is nothing but the end, also behind a reset (SOCK_DONE).
-    if (peer_finished_) return size_t{0};
-    if (error_ != 0) return Error{take_error()};
-    if (shut_read_ || (pcb_ == nullptr && !connecting_)) return size_t{0};
-    return Error{EAGAIN};
-  }
-  const bool consume = (flags & MSG_PEEK) == 0;
-  const size_t copied = copy_out(data, skip_bytes, consume, (flags & MSG_TRUNC) != 0);
-  if (!consume || copied == 0) return copied;
-  if (pcb_ != nullptr && pcb_->state != TIME_WAIT) {
-    stack_.enter();
-    PcbWindow window(pcb_);
-    constexpr size_t kMaxStep = 0xffff;
-    for (size_t left = copied; left != 0;) {
-      const size_t step = std::min(left, kMaxStep);
-      tcp_recved(pcb_, static_cast<u16_t>(step));
-      left -= step;
-    }
-  }
-  stack_.settle(*this);
-  return copied;
-}
-
 Result<void> TcpEndpoint::shutdown(int how) {
   if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR) return Error{EINVAL};
   if (pcb_ == nullptr || pcb_->state == TIME_WAIT) return Error{ENOTCONN};
@@ -493,15 +290,6 @@ Readiness TcpEndpoint::readiness() const {
   return ready;
 }
 
-// Zero until a third is free, so that a writer does not wake for every segment
-// (sk_stream_is_writable).
-size_t TcpEndpoint::send_space() const {
-  if (pcb_ == nullptr) return 0;
-  const size_t space = pcb_->snd_buf;  // tcp_sndbuf() ends at 64 KiB
-  const bool queue_room = tcp_sndqueuelen(pcb_) < TCP_SND_QUEUELEN / 3 * 2;
-  return space >= TCP_SND_BUF / 3 && queue_room ? space : 0;
-}
-
 int TcpEndpoint::take_error() { return std::exchange(error_, 0); }
 
 bool TcpEndpoint::connecting() const { return connecting_; }
@@ -521,63 +309,9 @@ SocketState TcpEndpoint::state() const {
   return pcb_ == nullptr ? SocketState::kClose : to_linux(pcb_->state);
 }
 
-void TcpEndpoint::info(void* out, socklen_t* length) const {
-  tcp_info info{};
-  // In TIME-WAIT the kernel's socket is closed, and another object waits (tcp_time_wait()).
-  const SocketState reached = state();
-  info.tcpi_state =
-      static_cast<uint8_t>(reached == SocketState::kTimeWait ? SocketState::kClose : reached);
-  info.tcpi_snd_mss = info.tcpi_rcv_mss = info.tcpi_advmss = mss();
-  info.tcpi_pmtu = stack_.port().capabilities().mtu_bytes;
-  info.tcpi_rcv_space = TCP_WND;
-  if (pcb_ != nullptr) {
-    info.tcpi_retransmits = pcb_->nrtx;
-    info.tcpi_rto = static_cast<uint32_t>(rto_ns_ / kNsPerUs);
-    info.tcpi_rtt = round_trip_.smoothed_us();
-    info.tcpi_rttvar = round_trip_.variation_us();
-    info.tcpi_min_rtt = round_trip_.smallest_us();
-    info.tcpi_snd_cwnd = std::max<uint32_t>(1, pcb_->cwnd / std::max<u16_t>(pcb_->mss, 1));
-    info.tcpi_snd_ssthresh = pcb_->ssthresh / std::max<u16_t>(pcb_->mss, 1);
-    info.tcpi_unacked = pcb_->snd_queuelen;
-    info.tcpi_notsent_bytes = static_cast<uint32_t>(unsent_bytes());
-    if (pcb_->flags & TF_TIMESTAMP) info.tcpi_options |= TCPI_OPT_TIMESTAMPS;
-    if (pcb_->flags & TF_SACK) info.tcpi_options |= TCPI_OPT_SACK;
-    if (pcb_->flags & TF_WND_SCALE) {
-      info.tcpi_options |= TCPI_OPT_WSCALE;
-      info.tcpi_snd_wscale = static_cast<uint8_t>(pcb_->snd_scale & 0xfU);
-      info.tcpi_rcv_wscale = static_cast<uint8_t>(pcb_->rcv_scale & 0xfU);
-    }
-  }
-  *length = std::min<socklen_t>(*length, sizeof info);
-  std::memcpy(out, &info, *length);
-}
-
-void TcpEndpoint::arrived(pbuf* data) {
-  // From here on the chain is a plain list: tot_len means nothing any more.
-  while (data != nullptr) {
-    pbuf* next = data->next;
-    data->next = nullptr;
-    if (data->len == 0) {
-      pbuf_free(data);
-    } else {
-      (rx_last_ != nullptr ? rx_last_->next : rx_first_) = data;
-      rx_last_ = data;
-      rx_bytes_ += data->len;
-    }
-    data = next;
-  }
-  event(kReadable);
-}
-
 void TcpEndpoint::peer_finished() {
   peer_finished_ = true;
   event(kReadable | EPOLLRDHUP | (shut_write_ ? EPOLLHUP : 0U));
-}
-
-void TcpEndpoint::acknowledged() {
-  if (!want_space_ || send_space() == 0) return;
-  want_space_ = false;
-  event(kWritable);
 }
 
 void TcpEndpoint::established() {
@@ -643,18 +377,6 @@ Result<void> TcpEndpoint::move_out(int fd) {
   stack_.forget_moved(*this);
   vanish();
   return {};
-}
-
-void TcpEndpoint::drop_unread() {
-  while (rx_first_ != nullptr) {
-    pbuf* next = rx_first_->next;
-    rx_first_->next = nullptr;
-    pbuf_free(rx_first_);
-    rx_first_ = next;
-  }
-  rx_last_ = nullptr;
-  rx_bytes_ = 0;
-  rx_offset_ = 0;
 }
 
 void TcpEndpoint::keep(Fd kernel_socket) {

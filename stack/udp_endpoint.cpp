@@ -12,7 +12,6 @@ namespace underpass {
 namespace {
 // What a queued datagram costs beside its bytes; Linux counts the sk_buff in (skb->truesize).
 constexpr size_t kDatagramOverheadBytes = 256;
-constexpr Readiness kReadable = EPOLLIN | EPOLLRDNORM;
 
 // A raw protocol is claimed as a whole.
 Binding claimed(uint8_t protocol, const Binding& local) {

@@ -1,0 +1,161 @@
+// tcp_send.cpp - what a connection sends: into lwIP's queue, and when the tail of it waits
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "stack/lwip_port/lwip_window.h"
+#include "stack/segment_size.h"
+#include "stack/tcp_endpoint.h"
+
+namespace underpass {
+
+namespace {
+
+// tcp_write() takes a u16_t; whole segments, so that no short one is made in the middle.
+constexpr size_t kWriteChunkBytes = size_t{TCP_MSS} * 44;
+// tcp(7), TCP_CORK: what is corked goes out after 200 ms all the same.
+constexpr uint64_t kCorkNs = 200 * kNsPerMs;
+
+size_t total_bytes(std::span<const iovec> data) {
+  size_t total = 0;
+  for (const iovec& piece : data) total += piece.iov_len;
+  return total;
+}
+
+}  // namespace
+
+size_t TcpEndpoint::write(std::span<const iovec> data, size_t skip_bytes, bool more, bool* full) {
+  size_t taken = 0;
+  for (const iovec& piece : data) {
+    if (skip_bytes >= piece.iov_len) {
+      skip_bytes -= piece.iov_len;
+      continue;
+    }
+    const auto* at = static_cast<const uint8_t*>(piece.iov_base) + skip_bytes;
+    size_t left = piece.iov_len - skip_bytes;
+    skip_bytes = 0;
+    const bool last = &piece == &data.back();
+    while (left != 0) {
+      const size_t chunk = std::min({left, size_t{pcb_->snd_buf}, kWriteChunkBytes});
+      // The flag also asks for room behind the bytes, which saves a pbuf for each write to come.
+      const bool follows = more || !last || chunk < left || pcb_->unsent != nullptr;
+      const auto flags =
+          static_cast<u8_t>(TCP_WRITE_FLAG_COPY | (follows ? TCP_WRITE_FLAG_MORE : 0));
+      if (chunk == 0 || tcp_write(pcb_, at, static_cast<u16_t>(chunk), flags) != ERR_OK) {
+        *full = true;
+        return taken;
+      }
+      at += chunk;
+      left -= chunk;
+      taken += chunk;
+    }
+  }
+  return taken;
+}
+
+Result<size_t> TcpEndpoint::send(std::span<const iovec> data, size_t skip_bytes, int flags) {
+  if (closed_) return Error{EAGAIN};
+  if (error_ != 0) return Error{take_error()};
+  if (shut_write_ || (pcb_ == nullptr && !connecting_)) return Error{EPIPE};
+  if (connecting_) return Error{EAGAIN};
+  stack_.enter();
+  PcbWindow window(pcb_);
+  const bool more = (flags & MSG_MORE) != 0 || options_.cork;
+  bool full = false;
+  quick_acks_ = 0;
+  put_back_held();
+  const size_t taken = write(data, skip_bytes, more, &full);
+  if (!full && (more || !options_.no_delay)) hold_tail(more);
+  tcp_output(pcb_);
+  if (full) want_space_ = true;
+  stack_.settle(*this);
+  if (taken == 0 && total_bytes(data) != 0) return Error{EAGAIN};
+  return taken;
+}
+
+bool TcpEndpoint::short_segment_unacknowledged() const {
+  return short_sent_ && static_cast<int32_t>(pcb_->lastack - short_end_) < 0;
+}
+
+void TcpEndpoint::hold_tail(bool corked) {
+  // A long queue waits for the peer's window, and its tail with it.
+  constexpr int kFarthest = 64;
+  tcp_seg** link = &pcb_->unsent;
+  if (*link == nullptr) return;
+  for (int i = 0; (*link)->next != nullptr; ++i) {
+    if (i == kFarthest) return;
+    link = &(*link)->next;
+  }
+  tcp_seg& tail = **link;
+  const uint32_t options = (pcb_->flags & TF_TIMESTAMP) != 0 ? LWIP_TCP_OPT_LEN_TS_OUT : 0;
+  if (tail.len + options >= pcb_->mss || (TCPH_FLAGS(tail.tcphdr) & TCP_FIN) != 0) return;
+  if (!corked && !short_segment_unacknowledged()) {
+    short_sent_ = true;
+    short_end_ = pcb_->snd_lbb;
+    return;
+  }
+  *link = nullptr;
+  held_ = &tail;
+  held_oversize_ = std::exchange(pcb_->unsent_oversize, u16_t{0});
+  pcb_->snd_queuelen = static_cast<u16_t>(pcb_->snd_queuelen - pbuf_clen(tail.p));
+  if (corked && held_until_ns_ == UINT64_MAX) held_until_ns_ = stack_.now_ns() + kCorkNs;
+}
+
+void TcpEndpoint::put_back_held() {
+  if (held_ == nullptr) return;
+  tcp_seg** link = &pcb_->unsent;
+  while (*link != nullptr) link = &(*link)->next;
+  *link = std::exchange(held_, nullptr);
+  pcb_->unsent_oversize = held_oversize_;
+  pcb_->snd_queuelen = static_cast<u16_t>(pcb_->snd_queuelen + pbuf_clen((*link)->p));
+}
+
+void TcpEndpoint::send_held() {
+  held_until_ns_ = UINT64_MAX;
+  if (held_ == nullptr) return;
+  TCPH_SET_FLAG(held_->tcphdr, TCP_PSH);
+  put_back_held();
+  short_sent_ = true;
+  short_end_ = pcb_->snd_lbb;
+  tcp_output(pcb_);
+}
+
+// What is too long for one segment is not short: it waits for no company.
+void TcpEndpoint::fit_segments(uint16_t mss) {
+  PcbWindow window(pcb_);
+  const int options = held_ == nullptr ? 0 : LWIP_TCP_OPT_LENGTH(held_->flags);
+  if (held_ != nullptr && held_->len + options > mss) {
+    held_until_ns_ = UINT64_MAX;
+    put_back_held();
+  }
+  underpass::fit_segments(*pcb_, mss);
+  if (pcb_->state >= ESTABLISHED && pcb_->state != TIME_WAIT) tcp_output(pcb_);
+}
+
+void TcpEndpoint::send_held_if_allowed() {
+  if (held_ == nullptr || held_until_ns_ != UINT64_MAX || short_segment_unacknowledged()) return;
+  send_held();
+}
+
+void TcpEndpoint::drop_held() {
+  if (held_ != nullptr) tcp_seg_free(std::exchange(held_, nullptr));
+}
+
+// Zero until a third is free, so that a writer does not wake for every segment
+// (sk_stream_is_writable).
+size_t TcpEndpoint::send_space() const {
+  if (pcb_ == nullptr) return 0;
+  const size_t space = pcb_->snd_buf;  // tcp_sndbuf() ends at 64 KiB
+  const bool queue_room = tcp_sndqueuelen(pcb_) < TCP_SND_QUEUELEN / 3 * 2;
+  return space >= TCP_SND_BUF / 3 && queue_room ? space : 0;
+}
+
+void TcpEndpoint::acknowledged() {
+  if (!want_space_ || send_space() == 0) return;
+  want_space_ = false;
+  event(kWritable);
+}
+
+}  // namespace underpass
