@@ -74,6 +74,11 @@ UP_EXPORT int ioctl(int fd, unsigned long request, ...) noexcept {
   return real().ioctl(fd, request, argument);
 }
 
+UP_EXPORT int sockatmark(int fd) noexcept {
+  int at_mark = 0;
+  return ::ioctl(fd, SIOCATMARK, &at_mark) < 0 ? -1 : at_mark;
+}
+
 UP_EXPORT int fcntl(int fd, int command, ...) {
   va_list rest;
   va_start(rest, command);

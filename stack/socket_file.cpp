@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/user_pointer.h"
 #include "stack/clock.h"
+#include "stack/owner_signal.h"
 #include "stack/process.h"
 #include "stack/signals.h"
 #include "stack/socket_parts.h"
@@ -126,6 +127,8 @@ Readiness SocketFile::kernel_events() const {
   }
   return ~(kPlacementChanged | kClosed);
 }
+
+void SocketFile::endpoint_urgent() { raise_urgent(fd_); }
 
 // The flags of the kernel socket are the parent's too, and it relies on O_NONBLOCK.
 bool SocketFile::stays_after_fork() {
@@ -667,14 +670,14 @@ Result<int> SocketFile::ioctl(unsigned long request, void* argument) {
     if (stream_->unread_bytes() == 0) the_stack().drive(monotonic_ns());
     switch (request) {
       case FIONREAD:  // SIOCINQ
-        *number = static_cast<int>(stream_->unread_bytes());
+        *number = static_cast<int>(stream_->unread_to_mark());
         return 0;
       case TIOCOUTQ:  // SIOCOUTQ
       case SIOCOUTQNSD:
         *number = static_cast<int>(stream_->unsent_bytes());
         return 0;
       case SIOCATMARK:
-        *number = 0;
+        *number = stream_->at_mark() ? 1 : 0;
         return 0;
       default:
         break;

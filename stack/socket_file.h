@@ -114,6 +114,7 @@ class SocketFile : public OpenFile, private EndpointOwner {
   void endpoint_moves_out() UP_REQUIRES(stack_mutex) override {
     static_cast<void>(move_out().ok());  // what cannot be moved stays
   }
+  void endpoint_urgent() UP_REQUIRES(stack_mutex) override;
   void place(Placement placement) UP_REQUIRES(stack_mutex);
   // For as long as one of our own verbs runs.
   class Call {

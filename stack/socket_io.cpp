@@ -163,7 +163,6 @@ Result<size_t> SocketFile::send_connecting(const msghdr& message, int flags) {
 // ---- streams
 
 Result<size_t> SocketFile::send_stream(const msghdr& message, int flags) {
-  if ((flags & MSG_OOB) != 0) return Error{EOPNOTSUPP};
   auto total = total_bytes(message);
   if (!total) return total;
   const bool refused = !is_stream_control(message);
@@ -201,7 +200,6 @@ Result<size_t> SocketFile::send_stream(const msghdr& message, int flags) {
 
 Result<size_t> SocketFile::receive_stream(msghdr& message, int flags) {
   if ((flags & MSG_ERRQUEUE) != 0) return Error{EAGAIN};
-  if ((flags & MSG_OOB) != 0) return Error{EINVAL};
   const bool peek = (flags & MSG_PEEK) != 0;
   // MSG_TRUNC of a stream throws the bytes away (tcp(7)).
   const bool copies = (flags & MSG_TRUNC) == 0;
@@ -210,11 +208,22 @@ Result<size_t> SocketFile::receive_stream(msghdr& message, int flags) {
   const Call call(*this);
   const bool may_block = !nonblocking_ && (flags & MSG_DONTWAIT) == 0;
   const Deadline deadline = may_block ? receive_deadline() : Deadline::never();
-  const size_t wanted = (flags & MSG_WAITALL) != 0 ? *total : std::min<size_t>(*total, 1);
+  const size_t wanted = (flags & MSG_WAITALL) != 0
+                            ? *total
+                            : std::min<size_t>(*total, options_.tcp.receive_low_water);
   Stack& stack = the_stack();
   message.msg_namelen = 0;
   message.msg_controllen = 0;
   message.msg_flags = 0;
+  if ((flags & MSG_OOB) != 0) {
+    stack.drive(monotonic_ns());
+    // A byte that cannot be copied stays.
+    const bool discards = (flags & MSG_TRUNC) != 0;
+    if (!discards && stream_->has_urgent_byte() && would_fault(pieces(message), 0, 1)) {
+      return Error{EFAULT};
+    }
+    return stream_->receive_urgent(pieces(message), flags, &message.msg_flags);
+  }
   size_t done = 0;
   for (;;) {
     if (stream_->unread_bytes() == 0) stack.drive(monotonic_ns());
@@ -227,7 +236,7 @@ Result<size_t> SocketFile::receive_stream(msghdr& message, int flags) {
       done += *got;
       // Without need the ACK and window update wait for the next call's batch of frames.
       stack.flush();
-      if (*got == 0 || done >= wanted) return done;
+      if (*got == 0 || done >= wanted || stream_->stops_after(peek ? done : 0)) return done;
       // What comes next may be here already, or the end; a peek would only see the same again.
       if (!peek) continue;
       if ((stream_->readiness() & (EPOLLRDHUP | EPOLLERR)) != 0) return done;

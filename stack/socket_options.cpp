@@ -52,6 +52,17 @@ bool note_socket_level(SocketOptions& options, int name, const void* value, sock
     case SO_RCVTIMEO:
       options.receive_timeout_ns = read_timeout_ns(value, length);
       return true;
+    case SO_OOBINLINE:
+      options.tcp.urgent_inline = number != 0;
+      return true;
+    case SO_RCVLOWAT: {
+      // What the kernel made of it: at most half of the buffer (tcp_set_rcvlowat()).
+      int real = 1;
+      socklen_t size = sizeof real;
+      sys::getsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &real, &size);
+      options.tcp.receive_low_water = static_cast<uint32_t>(real);
+      return true;
+    }
     case SO_SNDTIMEO:
       options.send_timeout_ns = read_timeout_ns(value, length);
       return true;

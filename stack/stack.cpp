@@ -26,6 +26,7 @@ constexpr uint8_t kSyn = 0x02;
 constexpr uint8_t kRst = 0x04;
 constexpr uint8_t kPush = 0x08;
 constexpr uint8_t kAck = 0x10;
+constexpr uint8_t kUrgent = 0x20;
 
 // lwIP knows only the netif: the way back to its stack.
 Stack& stack_of(netif* interface) { return *static_cast<Stack*>(interface->state); }
@@ -68,6 +69,10 @@ uint32_t acknowledgement(const Packet& packet) {
   uint32_t value = 0;
   std::memcpy(&value, packet.transport + 8, sizeof value);
   return ntohl(value);
+}
+
+uint16_t urgent_pointer(const Packet& packet) {
+  return static_cast<uint16_t>(packet.transport[18] << 8U | packet.transport[19]);
 }
 
 uint8_t tcp_flags(const Packet& packet) { return packet.transport[13]; }
@@ -455,6 +460,7 @@ void Stack::deliver(TcpEndpoint* endpoint, pbuf* segment, const Packet& packet) 
   const uint16_t mss = pcb->mss;
   const uint8_t retransmits = pcb->nrtx;
   const bool is_syn = (tcp_flags(packet) & kSyn) != 0;
+  if ((tcp_flags(packet) & kUrgent) != 0) note_urgent(*endpoint, packet, payload);
   endpoint->recovery_.before_input(*pcb);
   tcp_input(segment, netif_.get());
   tcp_pcb* left = PcbWindow::survivor();
@@ -475,6 +481,17 @@ void Stack::deliver(TcpEndpoint* endpoint, pbuf* segment, const Packet& packet) 
     endpoint->fail(0);
   }
   settle(*endpoint);
+}
+
+// The byte meant is the one before the pointer (tcp_check_urg() in net/ipv4/tcp_input.c).
+void Stack::note_urgent(TcpEndpoint& endpoint, const Packet& packet, uint32_t payload) {
+  const tcp_pcb& pcb = *endpoint.pcb_;
+  if (pcb.state < SYN_RCVD) return;
+  const auto offset = static_cast<int32_t>(sequence_number(packet) - pcb.rcv_nxt);
+  const bool in_window =
+      offset <= static_cast<int64_t>(pcb.rcv_wnd) && offset + static_cast<int64_t>(payload) >= 0;
+  const uint16_t pointer = urgent_pointer(packet);
+  if (in_window) endpoint.urgent_pointed(int64_t{offset} + pointer - (pointer != 0 ? 1 : 0));
 }
 
 void Stack::after_input(TcpEndpoint& endpoint, const SegmentOptions& options, uint32_t payload,

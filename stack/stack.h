@@ -169,6 +169,8 @@ class Stack {
   void deliver_to_listener(pbuf* segment, const Packet& packet) UP_REQUIRES(stack_mutex);
   void after_input(TcpEndpoint& endpoint, const SegmentOptions& options, uint32_t payload,
                    bool joined) UP_REQUIRES(stack_mutex);
+  void note_urgent(TcpEndpoint& endpoint, const Packet& packet, uint32_t payload)
+      UP_REQUIRES(stack_mutex);
   void limit_out_of_order(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
   static bool is_absurd(const tcp_pcb& pcb, const Packet& packet, uint32_t payload);
   bool is_echo(TcpEndpoint& endpoint, const Packet& packet, uint32_t payload)

@@ -221,8 +221,10 @@ void TcpEndpoint::apply_options() {
 
 void TcpEndpoint::set_options(const TcpOptions& options) {
   const bool push = (options.no_delay && !options_.no_delay) || (!options.cork && options_.cork);
+  const bool asks_for_less = options.receive_low_water < options_.receive_low_water;
   options_ = options;
   apply_options();
+  if (asks_for_less && enough_to_read()) event(kReadable);  // tcp_set_rcvlowat()
   if (pcb_ == nullptr) return;
   stack_.enter();
   if (push && held_ != nullptr) {
@@ -281,7 +283,8 @@ Readiness TcpEndpoint::readiness() const {
   if (no_more_input && no_more_output) ready |= EPOLLHUP;
   if (connecting_ && !closed) return ready;
   if (no_more_input) ready |= kReadable | EPOLLRDHUP;
-  if (rx_bytes_ != 0) ready |= kReadable;
+  if (enough_to_read()) ready |= kReadable;
+  if (urgent_.has_byte()) ready |= EPOLLPRI;
   if (no_more_output || send_space() != 0) {
     ready |= kWritable;
   } else {

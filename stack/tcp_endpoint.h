@@ -21,6 +21,7 @@
 #include "stack/round_trip.h"
 #include "stack/stack.h"
 #include "stack/timer_wheel.h"
+#include "stack/urgent.h"
 
 struct pbuf;
 struct tcp_pcb;
@@ -37,6 +38,8 @@ class EndpointOwner {
   virtual void endpoint_event(Readiness events) UP_REQUIRES(stack_mutex) = 0;
   // The process ends: it gives the connection to the kernel, if that can be.
   virtual void endpoint_moves_out() UP_REQUIRES(stack_mutex) {}
+  // The peer has said that there is urgent data: SIGURG for whoever wants it.
+  virtual void endpoint_urgent() UP_REQUIRES(stack_mutex) {}
 };
 
 struct TcpOptions {
@@ -54,6 +57,8 @@ struct TcpOptions {
   // The same over IPv6, which a socket of both families has beside them. 0: the route's.
   uint8_t hop_limit = 0;
   uint8_t traffic_class = 0;
+  bool urgent_inline = false;      // SO_OOBINLINE
+  uint32_t receive_low_water = 1;  // SO_RCVLOWAT
   // SO_LINGER: -1 off, else seconds.
   int linger_s = -1;
 };
@@ -97,6 +102,13 @@ class TcpEndpoint {
   // 0: end of stream. EAGAIN: nothing yet. MSG_PEEK and MSG_TRUNC as in tcp(7).
   Result<size_t> receive(std::span<const iovec> data, size_t skip_bytes, int flags)
       UP_REQUIRES(stack_mutex);
+  // MSG_OOB. `message_flags` gets what recvmsg(2) says there.
+  Result<size_t> receive_urgent(std::span<const iovec> data, int flags, int* message_flags)
+      UP_REQUIRES(stack_mutex);
+  // Reading stops here for now: so many bytes on is the mark of urgent data.
+  bool stops_after(size_t bytes) const { return !urgent_.none() && urgent_.is_at(bytes); }
+  bool has_urgent_byte() const { return urgent_.has_byte(); }
+  bool at_mark() const { return urgent_.at_mark(); }
   // ENOTCONN: not connected (any more).
   Result<void> shutdown(int how) UP_REQUIRES(stack_mutex);
   Readiness readiness() const UP_REQUIRES(stack_mutex);
@@ -112,6 +124,8 @@ class TcpEndpoint {
   bool gone() const { return pcb_ == nullptr; }
   bool is_shut_for_reading() const { return shut_read_; }
   size_t unread_bytes() const { return rx_bytes_; }
+  // SIOCINQ.
+  size_t unread_to_mark() const;
   size_t unsent_bytes() const UP_REQUIRES(stack_mutex);
   const FourTuple& flow() const { return flow_; }
   // As struct tcp_info's tcpi_state and so on; `length` bytes at most are written, the rest is cut.
@@ -150,8 +164,21 @@ class TcpEndpoint {
   void drop_unread() UP_REQUIRES(stack_mutex);
   void append_unread(std::vector<uint8_t>& bytes) const UP_REQUIRES(stack_mutex);
   void keep(Fd kernel_socket) UP_REQUIRES(stack_mutex);
-  size_t copy_out(std::span<const iovec> data, size_t skip_bytes, bool consume, bool discard)
-      UP_REQUIRES(stack_mutex);
+  struct Copying {
+    size_t passed_over = 0;  // unread bytes that are left out
+    size_t skip_room = 0;    // where in the program's buffer it begins
+    size_t limit = SIZE_MAX;
+    bool consume = false;
+    bool discard = false;
+  };
+  size_t copy_out(std::span<const iovec> data, const Copying& how) UP_REQUIRES(stack_mutex);
+  void tell_window(size_t bytes) UP_REQUIRES(stack_mutex);
+  bool enough_to_read() const;
+  // The urgent byte, which is no part of the stream, comes next.
+  bool urgent_hole() const;
+  uint8_t unread_byte(size_t index) const;
+  // A segment says that the urgent byte is `ahead` of the last one that was received in order.
+  void urgent_pointed(int64_t ahead) UP_REQUIRES(stack_mutex);
   size_t send_space() const UP_REQUIRES(stack_mutex);
   // The last, short segment may have to wait for company: for an acknowledgement (Nagle, in
   // Minshall's form as in Linux) or for the cork to be drawn. It is then taken off lwIP's list.
@@ -176,6 +203,7 @@ class TcpEndpoint {
   pbuf* rx_last_ = nullptr;
   uint32_t rx_offset_ = 0;  // consumed bytes of rx_first_
   size_t rx_bytes_ = 0;
+  UrgentMark urgent_;
   int error_ = 0;
   bool connecting_ = false;
   bool was_connected_ = false;

@@ -10,6 +10,16 @@
 
 namespace underpass {
 
+namespace {
+
+size_t total_bytes(std::span<const iovec> data) {
+  size_t total = 0;
+  for (const iovec& piece : data) total += piece.iov_len;
+  return total;
+}
+
+}  // namespace
+
 void TcpEndpoint::arrived(pbuf* data) {
   // From here on the chain is a plain list: tot_len means nothing any more.
   while (data != nullptr) {
@@ -24,72 +34,155 @@ void TcpEndpoint::arrived(pbuf* data) {
     }
     data = next;
   }
-  event(kReadable);
+  const int64_t awaited = urgent_.awaited_at();
+  if (awaited >= 0 && static_cast<size_t>(awaited) < rx_bytes_) {
+    urgent_.byte_came(unread_byte(static_cast<size_t>(awaited)));
+  }
+  if (enough_to_read() || urgent_.has_byte()) {
+    event(kReadable | (urgent_.has_byte() ? EPOLLPRI : 0U));
+  }
 }
 
-size_t TcpEndpoint::copy_out(std::span<const iovec> data, size_t skip_bytes, bool consume,
-                             bool discard) {
+// tcp_epollin_ready() in include/net/tcp.h.
+bool TcpEndpoint::enough_to_read() const {
+  if (rx_bytes_ == 0) return false;
+  const size_t wanted = size_t{options_.receive_low_water} + (urgent_hole() ? 1 : 0);
+  const bool window_is_closing = pcb_ != nullptr && pcb_->rcv_wnd <= pcb_->mss;
+  return rx_bytes_ >= wanted || window_is_closing;
+}
+
+// ---- urgent data
+
+bool TcpEndpoint::urgent_hole() const { return urgent_.at_mark() && !options_.urgent_inline; }
+
+uint8_t TcpEndpoint::unread_byte(size_t index) const {
+  const pbuf* at = rx_first_;
+  for (index += rx_offset_; index >= at->len; at = at->next) index -= at->len;
+  return static_cast<const uint8_t*>(at->payload)[index];
+}
+
+void TcpEndpoint::urgent_pointed(int64_t ahead) {
+  const bool was_at_mark = urgent_hole() && rx_bytes_ != 0;
+  if (!urgent_.pointed(ahead, rx_bytes_)) return;
+  if (was_at_mark) {
+    copy_out({}, {.passed_over = 1, .consume = true});
+    urgent_.read(1);
+    tell_window(1);
+  }
+  if (owner_ != nullptr && !closed_) owner_->endpoint_urgent();
+}
+
+// tcp_recv_urg() in net/ipv4/tcp.c: it never waits.
+Result<size_t> TcpEndpoint::receive_urgent(std::span<const iovec> data, int flags,
+                                           int* message_flags) {
+  if (closed_) return Error{EAGAIN};
+  if (options_.urgent_inline || !(urgent_.has_byte() || urgent_.is_awaited())) {
+    return Error{EINVAL};
+  }
+  const bool gone = pcb_ == nullptr;
+  if (gone && !peer_finished_) return Error{ENOTCONN};
+  if (urgent_.is_awaited()) {
+    if (gone || shut_read_ || peer_finished_) return size_t{0};
+    return Error{EAGAIN};
+  }
+  const uint8_t byte = urgent_.byte();
+  if ((flags & MSG_PEEK) == 0) urgent_.take();
+  *message_flags |= MSG_OOB;
+  for (const iovec& piece : data) {
+    if (piece.iov_len == 0) continue;
+    if ((flags & MSG_TRUNC) == 0) *static_cast<uint8_t*>(piece.iov_base) = byte;
+    return size_t{1};
+  }
+  *message_flags |= MSG_TRUNC;
+  return size_t{0};
+}
+
+// As tcp_inq() in include/net/tcp.h: to the mark.
+size_t TcpEndpoint::unread_to_mark() const {
+  if (options_.urgent_inline || urgent_.none()) return rx_bytes_;
+  if (urgent_.at_mark()) return urgent_.is_awaited() ? rx_bytes_ : 0;
+  return std::min(rx_bytes_, urgent_.distance());
+}
+
+// ---- reading
+
+size_t TcpEndpoint::copy_out(std::span<const iovec> data, const Copying& how) {
   size_t copied = 0;
   pbuf* from = rx_first_;
   uint32_t offset = rx_offset_;
+  const auto advance = [&](size_t bytes) {
+    offset += static_cast<uint32_t>(bytes);
+    if (offset != from->len) return;
+    pbuf* next = from->next;
+    if (how.consume) {
+      from->next = nullptr;
+      pbuf_free(from);
+    }
+    from = next;
+    offset = 0;
+  };
+  for (size_t i = 0; i < how.passed_over; ++i) advance(1);
+  size_t skip_bytes = how.skip_room;
   for (const iovec& piece : data) {
     if (skip_bytes >= piece.iov_len) {
       skip_bytes -= piece.iov_len;
       continue;
     }
     auto* to = static_cast<uint8_t*>(piece.iov_base) + skip_bytes;
-    size_t left = piece.iov_len - skip_bytes;
+    size_t left = std::min(piece.iov_len - skip_bytes, how.limit - copied);
     skip_bytes = 0;
     while (left != 0 && from != nullptr) {
       const size_t part = std::min<size_t>(left, from->len - offset);
-      if (!discard) std::memcpy(to, static_cast<uint8_t*>(from->payload) + offset, part);
+      if (!how.discard) std::memcpy(to, static_cast<uint8_t*>(from->payload) + offset, part);
       to += part;
       left -= part;
       copied += part;
-      offset += static_cast<uint32_t>(part);
-      if (offset == from->len) {
-        pbuf* next = from->next;
-        if (consume) {
-          from->next = nullptr;
-          pbuf_free(from);
-        }
-        from = next;
-        offset = 0;
-      }
+      advance(part);
     }
     if (from == nullptr) break;
   }
-  if (consume) {
+  if (how.consume) {
     rx_first_ = from;
     if (from == nullptr) rx_last_ = nullptr;
     rx_offset_ = offset;
-    rx_bytes_ -= copied;
+    rx_bytes_ -= how.passed_over + copied;
   }
   return copied;
 }
 
+// lwIP may announce what was read as window.
+void TcpEndpoint::tell_window(size_t bytes) {
+  constexpr size_t kMaxStep = 0xffff;
+  for (size_t left = bytes; left != 0;) {
+    const size_t step = std::min(left, kMaxStep);
+    tcp_recved(pcb_, static_cast<u16_t>(step));
+    left -= step;
+  }
+}
+
 Result<size_t> TcpEndpoint::receive(std::span<const iovec> data, size_t skip_bytes, int flags) {
   if (closed_) return Error{EAGAIN};
-  if (rx_bytes_ == 0) {
-    if (error_ != 0) return Error{take_error()};
-    if (peer_finished_ || shut_read_ || (pcb_ == nullptr && !connecting_)) return size_t{0};
-    return Error{EAGAIN};
-  }
-  const bool consume = (flags & MSG_PEEK) == 0;
-  const size_t copied = copy_out(data, skip_bytes, consume, (flags & MSG_TRUNC) != 0);
-  if (!consume || copied == 0) return copied;
-  if (pcb_ != nullptr && pcb_->state != TIME_WAIT) {
-    stack_.enter();
-    PcbWindow window(pcb_);
-    constexpr size_t kMaxStep = 0xffff;
-    for (size_t left = copied; left != 0;) {
-      const size_t step = std::min(left, kMaxStep);
-      tcp_recved(pcb_, static_cast<u16_t>(step));
-      left -= step;
+  Copying how{.skip_room = skip_bytes,
+              .limit = urgent_.distance(),
+              .consume = (flags & MSG_PEEK) == 0,
+              .discard = (flags & MSG_TRUNC) != 0};
+  if (urgent_hole() && rx_bytes_ != 0 && total_bytes(data) > skip_bytes) how.passed_over = 1;
+  const bool empty = rx_bytes_ == how.passed_over;
+  const size_t copied = rx_bytes_ == 0 ? 0 : copy_out(data, how);
+  const size_t read = how.consume ? how.passed_over + copied : 0;
+  urgent_.read(read);
+  if (read != 0) {
+    if (pcb_ != nullptr && pcb_->state != TIME_WAIT) {
+      stack_.enter();
+      PcbWindow window(pcb_);
+      tell_window(read);
     }
+    stack_.settle(*this);
   }
-  stack_.settle(*this);
-  return copied;
+  if (!empty) return copied;
+  if (error_ != 0) return Error{take_error()};
+  if (peer_finished_ || shut_read_ || (pcb_ == nullptr && !connecting_)) return size_t{0};
+  return Error{EAGAIN};
 }
 
 void TcpEndpoint::drop_unread() {

@@ -67,7 +67,11 @@ Result<size_t> TcpEndpoint::send(std::span<const iovec> data, size_t skip_bytes,
   quick_acks_ = 0;
   put_back_held();
   const size_t taken = write(data, skip_bytes, more, &full);
-  if (!full && (more || !options_.no_delay)) hold_tail(more);
+  if ((flags & MSG_OOB) != 0 && taken != 0) {
+    mark_unsent_urgent(*pcb_);
+  } else if (!full && (more || !options_.no_delay)) {
+    hold_tail(more);
+  }
   tcp_output(pcb_);
   if (full) want_space_ = true;
   stack_.settle(*this);

@@ -158,6 +158,23 @@ std::string set_int(int slot, int level, int name, int value) {
 
 scenario::Name source;
 
+std::string receive_urgent(int slot) {
+  char byte = 0;
+  const ssize_t got = recv(slots[slot], &byte, 1, MSG_OOB);
+  return got == 1 ? std::string(1, byte) : result(got);
+}
+
+std::string urgent_command(const std::string& verb, int slot, const char* text) {
+  if (verb == "oob") return result(send(slots[slot], text, strlen(text), MSG_OOB | MSG_NOSIGNAL));
+  if (verb == "recvoob") return receive_urgent(slot);
+  if (verb == "atmark") return result(sockatmark(slots[slot]));
+  if (verb == "awaitpri") {
+    const auto came = [&] { return (scenario::poll_now(slots[slot]) & POLLPRI) != 0; };
+    return scenario::eventually(came) ? "ok" : "in vain";
+  }
+  return "unknown command";
+}
+
 std::string stream_command(const std::string& verb, int slot, int value, const char* text) {
   if (verb == "listen") return start_listening(slot, value == 0 ? 8 : value);
   if (verb == "closed_port") return closed_port(slot == 0 ? SOCK_STREAM : SOCK_DGRAM);
@@ -176,7 +193,7 @@ std::string stream_command(const std::string& verb, int slot, int value, const c
   if (verb == "peerport") return std::to_string(scenario::peer_port_of(slots[slot]));
   if (verb == "rcvbuf") return set_int(slot, SOL_SOCKET, SO_RCVBUF, value);
   if (verb == "nodelay") return set_int(slot, IPPROTO_TCP, TCP_NODELAY, value);
-  if (verb == "oob") return result(send(slots[slot], "!", 1, MSG_OOB | MSG_NOSIGNAL));
+  return urgent_command(verb, slot, text);
   return "unknown command";
 }
 

@@ -264,6 +264,10 @@ class NumbersTest(TranscriptTest):
     test_numbers = add_tests("numbers")
 
 
+class UrgentTest(TranscriptTest):
+    test_urgent = add_tests("urgent")
+
+
 class ProcessesTest(TranscriptTest):
     test_processes = add_tests("processes")
 

@@ -279,13 +279,16 @@ Test(tcp_data, an_old_duplicate_from_before_a_wrap_is_dropped) {
   cr_expect_eq(receive_text(*endpoint), "good");
 }
 
-Test(tcp_data, urgent_data_is_in_line) {
+Test(tcp_data, urgent_data_stays_in_line_where_that_is_wanted) {
+  TcpOptions options;
+  options.urgent_inline = true;
   RawPeer peer;
-  TcpEndpoint* endpoint = peer.connect();
+  TcpEndpoint* endpoint = peer.connect(options);
   Segment segment = peer.next(kAck | kUrg | kPsh, "plain!");
   segment.urgent = 6;
   peer.send(segment);
-  cr_expect_eq(receive_text(*endpoint), "plain!");
+  cr_expect_eq(receive_text(*endpoint), "plain");
+  cr_expect_eq(receive_text(*endpoint), "!");
   cr_expect(endpoint->connected());
 }
 
