@@ -88,6 +88,8 @@
 #define LWIP_HOOK_IP6_ROUTE(source, destination) netif_default
 #define LWIP_HOOK_TCP_ISN(local_ip, local_port, remote_ip, remote_port) \
   underpass_tcp_isn(local_ip, local_port, remote_ip, remote_port)
+#define LWIP_HOOK_TCP_OUT_ADD_TCPOPTS(p, header, pcb, options) \
+  underpass_segment_out(p, header, pcb, options)
 
 /* Our demultiplexer has verified every checksum; on the way out software makes them. */
 #define CHECKSUM_GEN_IP 1

@@ -103,6 +103,7 @@ Readiness SocketFile::readiness() const {
              (datagram_->readable() || shut_read_ ? EPOLLIN | EPOLLRDNORM : 0U) |
              (shut_read_ ? EPOLLRDHUP : 0U) | (shut_read_ && shut_write_ ? EPOLLHUP : 0U);
     case Placement::kUnplaced:
+      return pending_error_ != 0 ? EPOLLERR : 0U;
     case Placement::kKernel:
     case Placement::kParents:
     case Placement::kInherited:
@@ -250,6 +251,8 @@ std::optional<Result<void>> SocketFile::connect_stream(const SocketAddress& remo
     auto bound = bind_kernel_to_any_port(local);
     if (!bound) return bound;
     local = kernel_name();
+    // inet_bhash2_reset_saddr(): the program has bound nothing, so only the port stays.
+    name_without_stream_ = {IpAddress::any(family_), local.port, 0};
   }
   if (local.ip.is_any()) local.ip = route.source;
   // What the program has set, or the namespace's tcp_syn_retries: at most 127 (MAX_TCP_SYNCNT).
@@ -269,6 +272,7 @@ std::optional<Result<void>> SocketFile::connect_stream(const SocketAddress& remo
   stream_ = *stream;
   stream_->set_owner(this, fd_);
   connect_reported_ = false;
+  pending_error_ = 0;  // tcp_connect_init()
   place(Placement::kStream);
   stack.flush();
   return finish_connect();
@@ -284,7 +288,7 @@ Result<void> SocketFile::finish_connect() {
   while (stream_->connecting()) {
     if (nonblocking_) return Error{first_call ? EINPROGRESS : EALREADY};
     auto waited = wait_for(EPOLLOUT, true, deadline);
-    if (stream_ == nullptr) return Error{EBADF};
+    if (stream_ == nullptr) return Error{dissolved_error()};
     if (!waited && stream_->connecting()) {
       if (waited.error() != EAGAIN) return waited;
       return Error{first_call ? EINPROGRESS : EALREADY};
@@ -313,14 +317,25 @@ void SocketFile::discard_stream() {
   place(Placement::kUnplaced);
 }
 
-// connect(2) with AF_UNSPEC: as tcp_disconnect(), the peer sees a reset.
+// What a blocked call says when the connection was dissolved under it.
+int SocketFile::dissolved_error() {
+  return pending_error_ != 0 ? std::exchange(pending_error_, 0) : EBADF;
+}
+
+// connect(2) with AF_UNSPEC, and shutdown(2) of what is connecting: as tcp_disconnect(), the peer
+// sees a reset, and the program an error.
 Result<void> SocketFile::disconnect_stream() {
+  const bool was_open = stream_->connecting() || stream_->connected();
+  if (accepted_) name_without_stream_ = stream_->flow().local;
   TcpOptions abrupt = options_.tcp;
   abrupt.linger_s = 0;
   stream_->set_options(abrupt);
   discard_stream();
   accepted_ = false;
   the_stack().flush();
+  if (!was_open) return {};
+  pending_error_ = ECONNRESET;
+  notify(EPOLLERR | EPOLLHUP | kWritable);
   return {};
 }
 
@@ -508,6 +523,8 @@ Result<void> SocketFile::shutdown(int how) {
   if (!is_stream_socket()) return shutdown_datagram(how);
   switch (placement_) {
     case Placement::kStream: {
+      const bool known = how == SHUT_RD || how == SHUT_WR || how == SHUT_RDWR;
+      if (known && stream_->connecting()) return disconnect_stream();
       auto done = stream_->shutdown(how);
       the_stack().flush();
       return done;
@@ -616,13 +633,29 @@ void SocketFile::apply_options() {
   }
 }
 
+// What the kernel socket, which is closed, would accept (do_tcp_setsockopt() in net/ipv4/tcp.c).
+bool SocketFile::refuses_option(int level, int name, const void* value, socklen_t length) const {
+  if (stream_ == nullptr || stream_->gone() || level != IPPROTO_TCP) return false;
+  if (name == TCP_FASTOPEN) return true;
+  if (name == TCP_FASTOPEN_CONNECT) return !fast_open_is_off(fd_);
+  int number = 1;
+  if (length < sizeof number || !is_user_memory(value, length)) return false;
+  std::memcpy(&number, value, sizeof number);
+  return name == TCP_WINDOW_CLAMP && number == 0;
+}
+
 Result<void> SocketFile::setsockopt(int level, int name, const void* value, socklen_t length) {
+  if (refuses_option(level, name, value, length)) return Error{EINVAL};
   auto done = from_kernel(sys::setsockopt(fd_, level, name, value, length));
   if (!done) return done;
   if (type_ == SOCK_STREAM && stream_ == nullptr) {
     options_.remember(level, name, value, length);
   }
   if (level == IPPROTO_IPV6 && name == IPV6_ADDRFORM) family_ = AF_INET;
+  if (level == IPPROTO_TCP && name == TCP_QUICKACK && stream_ != nullptr) {
+    stream_->set_quick_ack(*static_cast<const int*>(value) != 0);
+    the_stack().flush();
+  }
   if (note_option(options_, level, name, value, length, fd_)) apply_options();
   return {};
 }
@@ -639,7 +672,7 @@ Result<void> SocketFile::get_stream_option(int level, int name, void* value, soc
   if (!is_user_memory(value, *length)) return Error{EFAULT};
   if (path_mtu && (stream_->connecting() || stream_->gone())) return Error{ENOTCONN};
   if (tcp_information) {
-    stream_->info(value, length);
+    stream_->info(fd_, value, length);
     return {};
   }
   const int number = socket_error ? stream_->take_error()
@@ -652,6 +685,13 @@ Result<void> SocketFile::get_stream_option(int level, int name, void* value, soc
 }
 
 Result<void> SocketFile::getsockopt(int level, int name, void* value, socklen_t* length) {
+  if (pending_error_ != 0 && stream_ == nullptr && level == SOL_SOCKET && name == SO_ERROR &&
+      is_user_object(length) && is_user_memory(value, *length)) {
+    const int error = std::exchange(pending_error_, 0);
+    *length = std::min<socklen_t>(*length, sizeof error);
+    std::memcpy(value, &error, *length);
+    return {};
+  }
   if (stream_ != nullptr && is_user_object(length)) {
     auto done = get_stream_option(level, name, value, length);
     if (done || done.error() != ENOPROTOOPT) return done;
@@ -673,8 +713,10 @@ Result<int> SocketFile::ioctl(unsigned long request, void* argument) {
         *number = static_cast<int>(stream_->unread_to_mark());
         return 0;
       case TIOCOUTQ:  // SIOCOUTQ
+        *number = static_cast<int>(stream_->unacknowledged_bytes());
+        return 0;
       case SIOCOUTQNSD:
-        *number = static_cast<int>(stream_->unsent_bytes());
+        *number = static_cast<int>(stream_->not_sent_bytes());
         return 0;
       case SIOCATMARK:
         *number = stream_->at_mark() ? 1 : 0;

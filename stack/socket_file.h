@@ -188,7 +188,10 @@ class SocketFile : public OpenFile, private EndpointOwner {
   void apply_options() UP_REQUIRES(stack_mutex);
   void discard_stream() UP_REQUIRES(stack_mutex);
   Result<void> disconnect_stream() UP_REQUIRES(stack_mutex);
+  int dissolved_error() UP_REQUIRES(stack_mutex);
   Result<void> get_stream_option(int level, int name, void* value, socklen_t* length)
+      UP_REQUIRES(stack_mutex);
+  bool refuses_option(int level, int name, const void* value, socklen_t length) const
       UP_REQUIRES(stack_mutex);
   void linger(uint64_t limit_ns) UP_REQUIRES(stack_mutex);
   // A call that has been waiting goes on there, where the connection has moved meanwhile.
@@ -203,6 +206,9 @@ class SocketFile : public OpenFile, private EndpointOwner {
   bool accepted_ = false;
   bool connect_reported_ = false;  // a blocking connect was interrupted or returned EINPROGRESS
   bool connect_succeeded_ = false;
+  // What getsockname(2) says once the connection is gone, where the kernel socket has another name.
+  SocketAddress name_without_stream_{};
+  int pending_error_ = 0;   // sk_err of one whose connection was dissolved
   bool shut_read_ = false;  // of a datagram socket
   bool shut_write_ = false;
   bool corked_ = false;       // the kernel holds the beginning of a datagram (MSG_MORE)

@@ -102,15 +102,14 @@ Result<size_t> without_the_lock(bool may_restart, Call call) UP_NO_THREAD_SAFETY
   }
 }
 
-// net.ipv4.tcp_fastopen, which the kernel tells only by refusing the option.
+}  // namespace
+
 bool fast_open_is_off(int fd) {
   int value = 0;
   socklen_t bytes = sizeof value;
   return sys::getsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &value, &bytes) == 0 &&
          sys::setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &value, bytes) == -EOPNOTSUPP;
 }
-
-}  // namespace
 
 Result<size_t> SocketFile::sendmsg(const msghdr& message, int flags) {
   if (!is_stream_socket()) return send_datagram(message, flags);
@@ -119,6 +118,7 @@ Result<size_t> SocketFile::sendmsg(const msghdr& message, int flags) {
     return send_connecting(message, flags);
   }
   if (placement_ == Placement::kStream) return send_stream(message, flags);
+  if (pending_error_ != 0) return Error{std::exchange(pending_error_, 0)};
   // An unconnected or listening socket: the kernel has the right errno.
   const long sent = sys::sendmsg(fd_, &message, flags | MSG_NOSIGNAL);
   if (sent < 0) return Error{static_cast<int>(-sent)};
@@ -135,6 +135,9 @@ Result<size_t> SocketFile::recvmsg(msghdr& message, int flags) {
 Result<size_t> SocketFile::receive(msghdr& message, int flags) {
   if (!is_stream_socket()) return receive_datagram(message, flags);
   if (placement_ == Placement::kStream) return receive_stream(message, flags);
+  if (pending_error_ != 0 && (flags & (MSG_OOB | MSG_ERRQUEUE)) == 0) {
+    return Error{std::exchange(pending_error_, 0)};
+  }
   const long got = sys::recvmsg(fd_, &message, flags | MSG_DONTWAIT);
   if (got < 0) return Error{static_cast<int>(-got)};
   return static_cast<size_t>(got);
@@ -256,7 +259,12 @@ Result<size_t> SocketFile::receive_stream(msghdr& message, int flags) {
 // Of what the message names, `done` bytes have been moved.
 Result<size_t> SocketFile::go_on_in_kernel(const msghdr& message, int flags, size_t done,
                                            bool sends) {
-  if (placement_ != Placement::kKernel || fd_ < 0) return Error{EBADF};
+  if (placement_ != Placement::kKernel || fd_ < 0) {
+    // Dissolved. A call that receives leaves the error itself (sk_wait_event() in include/net/sock.h).
+    if (sends) return Error{dissolved_error()};
+    if (done == 0) return Error{EPIPE};
+    return done;
+  }
   std::vector<iovec> left;
   size_t skipped = done;
   for (const iovec& piece : pieces(message)) {

@@ -130,6 +130,9 @@ Result<void> SocketFile::bind_kernel_to_any_port(SocketAddress local) {
 }
 
 Result<void> SocketFile::getsockname(sockaddr* address, socklen_t* length) {
+  if (placement_ == Placement::kUnplaced && name_without_stream_.port != 0) {
+    return write_address(name_without_stream_, family_, address, length);
+  }
   if (stream_ == nullptr) return from_kernel(sys::getsockname(fd_, address, length));
   return write_address(stream_->flow().local, family_, address, length);
 }

@@ -27,6 +27,14 @@ int read_int(const void* value, socklen_t length) {
   return out;
 }
 
+// What the kernel made of it: doubled, bounded, rounded (socket(7), tcp(7)).
+uint32_t read_back(int fd, int level, int name) {
+  int real = 0;
+  socklen_t size = sizeof real;
+  if (sys::getsockopt(fd, level, name, &real, &size) != 0 || real < 0) return 0;
+  return static_cast<uint32_t>(real);
+}
+
 uint64_t read_timeout_ns(const void* value, socklen_t length) {
   timeval time{};
   if (length < sizeof time) return 0;
@@ -55,26 +63,22 @@ bool note_socket_level(SocketOptions& options, int name, const void* value, sock
     case SO_OOBINLINE:
       options.tcp.urgent_inline = number != 0;
       return true;
-    case SO_RCVLOWAT: {
-      // What the kernel made of it: at most half of the buffer (tcp_set_rcvlowat()).
-      int real = 1;
-      socklen_t size = sizeof real;
-      sys::getsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &real, &size);
-      options.tcp.receive_low_water = static_cast<uint32_t>(real);
+    case SO_RCVLOWAT:
+      // At most half of the buffer (tcp_set_rcvlowat()).
+      options.tcp.receive_low_water = read_back(fd, SOL_SOCKET, SO_RCVLOWAT);
       return true;
-    }
     case SO_SNDTIMEO:
       options.send_timeout_ns = read_timeout_ns(value, length);
       return true;
-    case SO_RCVBUF: {
-      // What the kernel made of it: doubled and bounded (socket(7)).
-      int real = 0;
-      socklen_t size = sizeof real;
-      if (sys::getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &real, &size) == 0 && real > 0) {
-        options.receive_buffer_bytes = static_cast<uint32_t>(real);
-      }
+    case SO_RCVBUF:
+    case SO_RCVBUFFORCE:
+      options.receive_buffer_bytes = read_back(fd, SOL_SOCKET, SO_RCVBUF);
+      options.tcp.receive_buffer_bytes = options.receive_buffer_bytes;
       return true;
-    }
+    case SO_SNDBUF:
+    case SO_SNDBUFFORCE:
+      options.tcp.send_buffer_bytes = read_back(fd, SOL_SOCKET, SO_SNDBUF);
+      return true;
     case SO_TIMESTAMP:
       options.timestamp = number != 0;
       return true;
@@ -172,7 +176,7 @@ bool note_ipv6_level(SocketOptions& options, int name, const void* value, sockle
   }
 }
 
-bool note_tcp_level(SocketOptions& options, int name, const void* value, socklen_t length) {
+bool note_tcp_level(SocketOptions& options, int name, const void* value, socklen_t length, int fd) {
   const int number = read_int(value, length);
   constexpr uint32_t kMsPerS = 1000;
   switch (name) {
@@ -199,6 +203,19 @@ bool note_tcp_level(SocketOptions& options, int name, const void* value, socklen
     case TCP_USER_TIMEOUT:
       options.tcp.user_timeout_ms = static_cast<uint32_t>(number);
       return true;
+    case TCP_WINDOW_CLAMP:
+      options.tcp.window_clamp_bytes = read_back(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP);
+      return true;
+    case TCP_NOTSENT_LOWAT:
+      // 0: net.ipv4.tcp_notsent_lowat, which is none.
+      options.tcp.not_sent_low_water = number == 0 ? UINT32_MAX : static_cast<uint32_t>(number);
+      return true;
+    case TCP_DEFER_ACCEPT:
+      options.tcp.defer_accept_s = read_back(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT);
+      return true;
+    case TCP_LINGER2:
+      options.tcp.linger2_s = number;
+      return true;
     case TCP_MD5SIG:
     case TCP_ULP:
     case TCP_REPAIR:
@@ -222,7 +239,7 @@ bool note_option(SocketOptions& options, int level, int name, const void* value,
     case IPPROTO_IPV6:
       return note_ipv6_level(options, name, value, length);
     case IPPROTO_TCP:
-      return note_tcp_level(options, name, value, length);
+      return note_tcp_level(options, name, value, length, fd);
     case IPPROTO_UDP:
       // Corking, segmentation and encapsulation are the kernel's.
       options.kernel_only = true;

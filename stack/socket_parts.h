@@ -28,6 +28,10 @@ bool is_carried(const IpAddress& ip);
 // The form that a socket of `family` shows; its length.
 socklen_t show_address(SocketAddress from, int family, sockaddr_storage& out)
     UP_REQUIRES(stack_mutex);
+
+// net.ipv4.tcp_fastopen, which the kernel tells only by refusing the option.
+bool fast_open_is_off(int fd);
+
 // Whether an address of any length can be written there, as move_addr_to_user() in net/socket.c.
 Result<void> check_room(const sockaddr* address, const socklen_t* length);
 // Writes what fits of that, and the length that there was.

@@ -10,6 +10,7 @@
 
 #include "stack/clock.h"
 #include "stack/lwip_port/lwip_window.h"
+#include "stack/segment_out.h"
 #include "stack/tcp_endpoint.h"
 #include "stack/tcp_listener.h"
 #include "stack/udp_endpoint.h"
@@ -461,6 +462,7 @@ void Stack::deliver(TcpEndpoint* endpoint, pbuf* segment, const Packet& packet) 
   const uint8_t retransmits = pcb->nrtx;
   const bool is_syn = (tcp_flags(packet) & kSyn) != 0;
   if ((tcp_flags(packet) & kUrgent) != 0) note_urgent(*endpoint, packet, payload);
+  endpoint->traffic_.received(joined ? pbuf_clen(segment) : 1, payload, now_ns_);
   endpoint->recovery_.before_input(*pcb);
   tcp_input(segment, netif_.get());
   tcp_pcb* left = PcbWindow::survivor();
@@ -504,6 +506,7 @@ void Stack::after_input(TcpEndpoint& endpoint, const SegmentOptions& options, ui
   }
   if (options.has_timestamp) endpoint.round_trip_.heard(pcb, options.echo, now_ns_);
   endpoint.send_held_if_allowed();
+  endpoint.acknowledged();  // what waited for the window may have been sent
   if (payload == 0) return;
   if ((pcb.flags & TF_ACK_DELAY) != 0 && (joined || endpoint.quick_acks_ != 0)) {
     // Two segments or more stand in it: RFC 9293 3.8.6.3 wants an ACK. Or the connection is young,
@@ -523,6 +526,7 @@ void Stack::limit_out_of_order(TcpEndpoint& endpoint) {
     endpoint.out_of_order_ = 0;
     return;
   }
+  endpoint.traffic_.came_early();
   if (++endpoint.out_of_order_ <= kMaxSegments) return;
   uint32_t count = 0;
   for (const tcp_seg* at = endpoint.pcb_->ooseq; at != nullptr; at = at->next) ++count;
@@ -565,6 +569,7 @@ void Stack::deliver_to_listener(pbuf* segment, const Packet& packet) {
   tcp_pcb* made = nullptr;
   {
     PcbWindow window(nullptr, listener == nullptr ? nullptr : listener->pcb_);
+    const AnswerWindow answer(listener == nullptr ? UINT32_MAX : listener->window_limit_bytes());
     tcp_input(segment, netif_.get());
     made = PcbWindow::survivor();
   }

@@ -192,6 +192,8 @@ class Stack {
   void run_due(uint64_t tick) UP_REQUIRES(stack_mutex);
   void prepare_tick(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
   uint64_t user_timeout_at_ns(const TcpEndpoint& endpoint) const UP_REQUIRES(stack_mutex);
+  static uint64_t fin_wait2_ns(const TcpEndpoint& endpoint);
+  void end_fin_wait2(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
   void prepare_window_probe(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
   void prepare_retransmission(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
   bool gives_up_connecting(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);

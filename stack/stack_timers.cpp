@@ -119,6 +119,10 @@ void Stack::prepare_tick(TcpEndpoint& endpoint) {
     endpoint.send_held();
     tune(endpoint);
   }
+  if (endpoint.deferred_until_ns_ != 0 && now_ns_ >= endpoint.deferred_until_ns_) {
+    endpoint.stop_deferring();
+  }
+  end_fin_wait2(endpoint);
   if (now_ns_ >= user_timeout_at_ns(endpoint)) {
     pcb.nrtx = TCP_MAXRTX;
   } else if (pcb.persist_backoff != 0) {
@@ -127,6 +131,23 @@ void Stack::prepare_tick(TcpEndpoint& endpoint) {
     prepare_retransmission(endpoint);
   }
   endpoint.retransmits_before_ = pcb.nrtx;
+}
+
+// TCP_LINGER2 (tcp(7)): how long a connection without an owner waits for the peer's end. lwIP has
+// one time for all.
+uint64_t Stack::fin_wait2_ns(const TcpEndpoint& endpoint) {
+  constexpr uint64_t kLongestNs = uint64_t{TCP_FIN_WAIT_TIMEOUT} * kNsPerMs;
+  const int linger_s = endpoint.options_.linger2_s;
+  if (linger_s == 0) return kLongestNs;
+  return linger_s < 0 ? 0 : std::min(static_cast<uint64_t>(linger_s) * kNsPerS, kLongestNs);
+}
+
+void Stack::end_fin_wait2(TcpEndpoint& endpoint) {
+  tcp_pcb& pcb = *endpoint.pcb_;
+  const bool orphan = pcb.state == FIN_WAIT_2 && (pcb.flags & TF_RXCLOSED) != 0;
+  if (!orphan || endpoint.options_.linger2_s == 0 || idle_ns(pcb) < fin_wait2_ns(endpoint)) return;
+  // As if lwIP's own time had passed.
+  pcb.tmr = tcp_ticks - TCP_FIN_WAIT_TIMEOUT / TCP_SLOW_INTERVAL - 2;
 }
 
 // TCP_USER_TIMEOUT (tcp(7)): counted from the first retransmission or window probe that had no
@@ -219,6 +240,7 @@ void Stack::set_rto(TcpEndpoint& endpoint, uint64_t ns) {
 void Stack::settle(TcpEndpoint& endpoint) {
   if (endpoint.pcb_ != nullptr) {
     endpoint.round_trip_.follow(*endpoint.pcb_, now_ns_);
+    endpoint.traffic_.follow(*endpoint.pcb_, endpoint.round_trip_.smoothed_ns(), now_ns_);
     tune(endpoint);
     if (endpoint.pcb_->state == TIME_WAIT && endpoint.time_wait_index_ == SIZE_MAX) {
       enter_time_wait(endpoint);
@@ -298,6 +320,9 @@ uint64_t Stack::due_tick(const TcpEndpoint& endpoint) const {
   if (endpoint.held_ != nullptr && endpoint.held_until_ns_ != UINT64_MAX) {
     due = std::min(due, tick_at(endpoint.held_until_ns_));
   }
+  if (endpoint.deferred_until_ns_ != 0) {
+    due = std::min(due, tick_at(endpoint.deferred_until_ns_));
+  }
   if (pcb->ooseq != nullptr) {
     due = std::min(due, idle_for_tick(*pcb, endpoint.rto_ns_ * TCP_OOSEQ_TIMEOUT));
   }
@@ -306,7 +331,7 @@ uint64_t Stack::due_tick(const TcpEndpoint& endpoint) const {
       return std::min(due, idle_for_tick(*pcb, 2 * uint64_t{TCP_MSL} * kNsPerMs));
     case FIN_WAIT_2:
       if ((pcb->flags & TF_RXCLOSED) == 0) return due;
-      return std::min(due, idle_for_tick(*pcb, uint64_t{TCP_FIN_WAIT_TIMEOUT} * kNsPerMs));
+      return std::min(due, idle_for_tick(*pcb, fin_wait2_ns(endpoint)));
     default:
       return due;
   }

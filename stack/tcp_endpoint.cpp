@@ -107,7 +107,9 @@ struct LwipCallbacks {
     TcpEndpoint& endpoint = self(arg);
     pcb->listener = nullptr;
     endpoint.established();
-    endpoint.listener_->became_ready(endpoint);
+    const uint64_t defer_ns = uint64_t{endpoint.options_.defer_accept_s} * kNsPerS;
+    endpoint.deferred_until_ns_ = defer_ns == 0 ? 0 : endpoint.stack_.now_ns() + defer_ns;
+    if (defer_ns == 0) endpoint.listener_->became_ready(endpoint);
     return ERR_OK;
   }
   // lwIP has freed the pcb, or will before it returns.
@@ -227,6 +229,8 @@ void TcpEndpoint::set_options(const TcpOptions& options) {
   if (asks_for_less && enough_to_read()) event(kReadable);  // tcp_set_rcvlowat()
   if (pcb_ == nullptr) return;
   stack_.enter();
+  follow_window_limit();
+  acknowledged();  // a larger buffer has room
   if (push && held_ != nullptr) {
     PcbWindow window(pcb_);
     send_held();
@@ -306,6 +310,18 @@ size_t TcpEndpoint::unsent_bytes() const {
   return TCP_SND_BUF - pcb_->snd_buf;
 }
 
+uint32_t TcpEndpoint::unacknowledged_bytes() const {
+  return pcb_ == nullptr || connecting_ ? 0 : pcb_->snd_lbb - pcb_->lastack;
+}
+
+uint32_t TcpEndpoint::not_sent_bytes() const {
+  return pcb_ == nullptr || connecting_ ? 0 : pcb_->snd_lbb - pcb_->snd_nxt;
+}
+
+void TcpEndpoint::segment_sent(uint32_t sequence, uint32_t payload_bytes) {
+  traffic_.sent(sequence, payload_bytes, stack_.now_ns());
+}
+
 uint32_t TcpEndpoint::mss() const { return pcb_ == nullptr ? TCP_MSS : tcp_mss(pcb_); }
 
 SocketState TcpEndpoint::state() const {
@@ -314,12 +330,15 @@ SocketState TcpEndpoint::state() const {
 
 void TcpEndpoint::peer_finished() {
   peer_finished_ = true;
+  traffic_.came_in_order(1);
+  if (deferred_until_ns_ != 0) stop_deferring();
   event(kReadable | EPOLLRDHUP | (shut_write_ ? EPOLLHUP : 0U));
 }
 
 void TcpEndpoint::established() {
   connecting_ = false;
   was_connected_ = true;
+  open_receive_window();
   event(kWritable);
 }
 
@@ -490,6 +509,11 @@ void TcpListener::leave(const SocketAddress& claim) {
   // With SO_REUSEPORT there may be others.
   if (!stack_.tcp().has_listener(claim)) stack_.isolate_connections(claim);
   stack_.ports().drop(IPPROTO_TCP, claim);
+}
+
+void TcpEndpoint::stop_deferring() {
+  deferred_until_ns_ = 0;
+  if (listener_ != nullptr) listener_->became_ready(*this);
 }
 
 void TcpListener::set_backlog(int backlog) {

@@ -21,6 +21,7 @@
 #include "stack/round_trip.h"
 #include "stack/stack.h"
 #include "stack/timer_wheel.h"
+#include "stack/traffic.h"
 #include "stack/urgent.h"
 
 struct pbuf;
@@ -59,6 +60,13 @@ struct TcpOptions {
   uint8_t traffic_class = 0;
   bool urgent_inline = false;      // SO_OOBINLINE
   uint32_t receive_low_water = 1;  // SO_RCVLOWAT
+  // SO_RCVBUF and SO_SNDBUF as they read back, twice what was set (socket(7)). 0: not set.
+  uint32_t receive_buffer_bytes = 0;
+  uint32_t send_buffer_bytes = 0;
+  uint32_t window_clamp_bytes = 0;           // TCP_WINDOW_CLAMP; 0: none
+  uint32_t not_sent_low_water = UINT32_MAX;  // TCP_NOTSENT_LOWAT
+  uint32_t defer_accept_s = 0;               // TCP_DEFER_ACCEPT as it reads back; 0: off
+  int linger2_s = 0;                         // TCP_LINGER2; 0: net.ipv4.tcp_fin_timeout
   // SO_LINGER: -1 off, else seconds.
   int linger_s = -1;
 };
@@ -67,6 +75,9 @@ struct TcpOptions {
 struct EndpointTimer : WheelTimer {
   TcpEndpoint* endpoint = nullptr;
 };
+
+// What the peer may send before anything of it has been read.
+uint32_t window_limit_bytes(const TcpOptions& options);
 
 class TcpEndpoint {
  public:
@@ -126,10 +137,20 @@ class TcpEndpoint {
   size_t unread_bytes() const { return rx_bytes_; }
   // SIOCINQ.
   size_t unread_to_mark() const;
+  // Of the program's bytes, what the peer has not acknowledged.
   size_t unsent_bytes() const UP_REQUIRES(stack_mutex);
+  // SIOCOUTQ and SIOCOUTQNSD: not acknowledged, and never sent. A FIN counts as one.
+  uint32_t unacknowledged_bytes() const UP_REQUIRES(stack_mutex);
+  uint32_t not_sent_bytes() const UP_REQUIRES(stack_mutex);
   const FourTuple& flow() const { return flow_; }
-  // As struct tcp_info's tcpi_state and so on; `length` bytes at most are written, the rest is cut.
-  void info(void* out, socklen_t* length) const UP_REQUIRES(stack_mutex);
+  // struct tcp_info, as long as that of `kernel_socket`, whose newer fields are left as they are;
+  // `length` bytes at most are written, the rest is cut.
+  void info(int kernel_socket, void* out, socklen_t* length) const UP_REQUIRES(stack_mutex);
+  // TCP_QUICKACK: acknowledge at once, or with what the program sends.
+  void set_quick_ack(bool on) UP_REQUIRES(stack_mutex);
+
+  uint32_t window_limit_bytes() const { return underpass::window_limit_bytes(options_); }
+  void segment_sent(uint32_t sequence, uint32_t payload_bytes) UP_REQUIRES(stack_mutex);
   uint32_t mss() const UP_REQUIRES(stack_mutex);
   SocketState state() const UP_REQUIRES(stack_mutex);
 
@@ -163,6 +184,7 @@ class TcpEndpoint {
   void publish() UP_REQUIRES(stack_mutex);
   void drop_unread() UP_REQUIRES(stack_mutex);
   void append_unread(std::vector<uint8_t>& bytes) const UP_REQUIRES(stack_mutex);
+  uint32_t delivered_segments(uint32_t in_flight) const;
   void keep(Fd kernel_socket) UP_REQUIRES(stack_mutex);
   struct Copying {
     size_t passed_over = 0;  // unread bytes that are left out
@@ -173,12 +195,20 @@ class TcpEndpoint {
   };
   size_t copy_out(std::span<const iovec> data, const Copying& how) UP_REQUIRES(stack_mutex);
   void tell_window(size_t bytes) UP_REQUIRES(stack_mutex);
+  // The handshake is over, and lwIP's window is the largest.
+  void open_receive_window() UP_REQUIRES(stack_mutex);
+  void follow_window_limit() UP_REQUIRES(stack_mutex);
+  // TCP_DEFER_ACCEPT has waited long enough.
+  void stop_deferring() UP_REQUIRES(stack_mutex);
   bool enough_to_read() const;
   // The urgent byte, which is no part of the stream, comes next.
   bool urgent_hole() const;
   uint8_t unread_byte(size_t index) const;
   // A segment says that the urgent byte is `ahead` of the last one that was received in order.
   void urgent_pointed(int64_t ahead) UP_REQUIRES(stack_mutex);
+  size_t send_limit() const;
+  size_t buffer_room() const UP_REQUIRES(stack_mutex);
+  bool too_much_not_sent() const UP_REQUIRES(stack_mutex);
   size_t send_space() const UP_REQUIRES(stack_mutex);
   // The last, short segment may have to wait for company: for an acknowledgement (Nagle, in
   // Minshall's form as in Linux) or for the cork to be drawn. It is then taken off lwIP's list.
@@ -204,6 +234,9 @@ class TcpEndpoint {
   uint32_t rx_offset_ = 0;  // consumed bytes of rx_first_
   size_t rx_bytes_ = 0;
   UrgentMark urgent_;
+  size_t window_bytes_ = 0;       // the credit of the peer: its window and what is unread
+  size_t window_debt_bytes_ = 0;  // what is read gives none, until the window is as small as asked
+  Traffic traffic_;
   int error_ = 0;
   bool connecting_ = false;
   bool was_connected_ = false;
@@ -225,8 +258,9 @@ class TcpEndpoint {
   uint64_t first_timeout_ns_ = 0;
   uint64_t window_probe_due_ns_ = 0;
   uint64_t first_probe_ns_ = 0;
-  uint64_t answered_ns_ = 0;  // the last segment that was out of place
-  uint32_t timeouts_ = 0;     // in a row
+  uint64_t deferred_until_ns_ = 0;  // TCP_DEFER_ACCEPT: established, and not shown yet; 0: shown
+  uint64_t answered_ns_ = 0;        // the last segment that was out of place
+  uint32_t timeouts_ = 0;           // in a row
   uint32_t window_probes_ = 0;
   uint32_t out_of_order_ = 0;  // segments since there was a gap
   uint8_t retransmits_before_ = 0;

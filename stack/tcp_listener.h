@@ -28,6 +28,8 @@ class TcpListener {
   // What accepted connections inherit (man 7 socket, tcp): TCP_NODELAY, SO_KEEPALIVE, SO_LINGER,
   // ...
   void set_options(const TcpOptions& options) { options_ = options; }
+  // What a peer may send to a new connection.
+  uint32_t window_limit_bytes() const { return underpass::window_limit_bytes(options_); }
 
  private:
   friend class Stack;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "stack/lwip_port/lwip_window.h"
 #include "stack/tcp_endpoint.h"
@@ -21,6 +22,7 @@ size_t total_bytes(std::span<const iovec> data) {
 }  // namespace
 
 void TcpEndpoint::arrived(pbuf* data) {
+  const size_t unread_before = rx_bytes_;
   // From here on the chain is a plain list: tot_len means nothing any more.
   while (data != nullptr) {
     pbuf* next = data->next;
@@ -34,6 +36,8 @@ void TcpEndpoint::arrived(pbuf* data) {
     }
     data = next;
   }
+  traffic_.came_in_order(static_cast<uint32_t>(rx_bytes_ - unread_before));
+  if (deferred_until_ns_ != 0) stop_deferring();
   const int64_t awaited = urgent_.awaited_at();
   if (awaited >= 0 && static_cast<size_t>(awaited) < rx_bytes_) {
     urgent_.byte_came(unread_byte(static_cast<size_t>(awaited)));
@@ -150,10 +154,44 @@ size_t TcpEndpoint::copy_out(std::span<const iovec> data, const Copying& how) {
   return copied;
 }
 
+// ---- the window
+
+// Half of the buffer is for the kernel's own overhead (tcp_win_from_space() in include/net/tcp.h).
+// lwIP announces no step below two segments, so a smaller window would stay closed.
+uint32_t window_limit_bytes(const TcpOptions& options) {
+  uint32_t limit = TCP_WND;
+  if (options.receive_buffer_bytes != 0) limit = std::min(limit, options.receive_buffer_bytes / 2);
+  if (options.window_clamp_bytes != 0) limit = std::min(limit, options.window_clamp_bytes);
+  return std::max(limit, uint32_t{4 * TCP_MSS});
+}
+
+void TcpEndpoint::open_receive_window() {
+  const size_t largest = TCP_WND_MAX(pcb_);
+  window_bytes_ = std::min<size_t>(largest, window_limit_bytes());
+  if (window_bytes_ == largest) return;
+  pcb_->rcv_wnd = pcb_->rcv_ann_wnd = static_cast<tcpwnd_size_t>(window_bytes_);
+  pcb_->rcv_ann_right_edge = pcb_->rcv_nxt + pcb_->rcv_ann_wnd;
+}
+
+// What has been announced is not taken back: a smaller window comes by reading.
+void TcpEndpoint::follow_window_limit() {
+  if (window_bytes_ == 0 || pcb_ == nullptr || pcb_->state == TIME_WAIT) return;
+  const size_t limit = std::min<size_t>(TCP_WND_MAX(pcb_), window_limit_bytes());
+  const size_t before = std::exchange(window_bytes_, limit);
+  if (limit <= before) {
+    window_debt_bytes_ += before - limit;
+    return;
+  }
+  PcbWindow window(pcb_);
+  tell_window(limit - before);
+}
+
 // lwIP may announce what was read as window.
 void TcpEndpoint::tell_window(size_t bytes) {
+  const size_t paid = std::min(bytes, window_debt_bytes_);
+  window_debt_bytes_ -= paid;
   constexpr size_t kMaxStep = 0xffff;
-  for (size_t left = bytes; left != 0;) {
+  for (size_t left = bytes - paid; left != 0;) {
     const size_t step = std::min(left, kMaxStep);
     tcp_recved(pcb_, static_cast<u16_t>(step));
     left -= step;

@@ -38,7 +38,10 @@ size_t TcpEndpoint::write(std::span<const iovec> data, size_t skip_bytes, bool m
     skip_bytes = 0;
     const bool last = &piece == &data.back();
     while (left != 0) {
-      const size_t chunk = std::min({left, size_t{pcb_->snd_buf}, kWriteChunkBytes});
+      // tcp_stream_memory_free(): what was taken before must be on its way first.
+      if (too_much_not_sent()) tcp_output(pcb_);
+      const size_t room = too_much_not_sent() ? 0 : buffer_room();
+      const size_t chunk = std::min({left, room, kWriteChunkBytes});
       // The flag also asks for room behind the bytes, which saves a pbuf for each write to come.
       const bool follows = more || !last || chunk < left || pcb_->unsent != nullptr;
       const auto flags =
@@ -147,13 +150,41 @@ void TcpEndpoint::drop_held() {
   if (held_ != nullptr) tcp_seg_free(std::exchange(held_, nullptr));
 }
 
+size_t TcpEndpoint::send_limit() const {
+  if (options_.send_buffer_bytes == 0) return TCP_SND_BUF;
+  return std::min<size_t>(TCP_SND_BUF, options_.send_buffer_bytes);
+}
+
+size_t TcpEndpoint::buffer_room() const {
+  const size_t beyond = TCP_SND_BUF - send_limit();
+  return pcb_->snd_buf - std::min<size_t>(pcb_->snd_buf, beyond);
+}
+
+bool TcpEndpoint::too_much_not_sent() const {
+  return options_.not_sent_low_water != UINT32_MAX &&
+         not_sent_bytes() >= options_.not_sent_low_water;
+}
+
 // Zero until a third is free, so that a writer does not wake for every segment
 // (sk_stream_is_writable).
 size_t TcpEndpoint::send_space() const {
   if (pcb_ == nullptr) return 0;
-  const size_t space = pcb_->snd_buf;  // tcp_sndbuf() ends at 64 KiB
+  const size_t space = buffer_room();
   const bool queue_room = tcp_sndqueuelen(pcb_) < TCP_SND_QUEUELEN / 3 * 2;
-  return space >= TCP_SND_BUF / 3 && queue_room ? space : 0;
+  // Linux wakes at half of the low water mark (sk_stream_write_space()).
+  const bool little_not_sent = uint64_t{not_sent_bytes()} * 2 < options_.not_sent_low_water;
+  return space >= send_limit() / 3 && queue_room && little_not_sent ? space : 0;
+}
+
+void TcpEndpoint::set_quick_ack(bool on) {
+  constexpr uint8_t kMost = 16;  // TCP_MAX_QUICKACKS
+  quick_acks_ = on ? kMost : 0;
+  if (!on || pcb_ == nullptr || (pcb_->flags & TF_ACK_DELAY) == 0) return;
+  stack_.enter();
+  PcbWindow window(pcb_);
+  tcp_ack_now(pcb_);
+  tcp_output(pcb_);
+  stack_.settle(*this);
 }
 
 void TcpEndpoint::acknowledged() {

@@ -158,6 +158,16 @@ std::string set_int(int slot, int level, int name, int value) {
 
 scenario::Name source;
 
+size_t filled_bytes = 0;
+
+// As much as is taken without anybody reading: between `from` and `to` KiB?
+std::string fill_about(int slot, int from, int to) {
+  constexpr size_t kKiB = 1024;
+  filled_bytes = scenario::fill_all(slots[slot]);
+  return scenario::about(filled_bytes, static_cast<size_t>(from) * kKiB,
+                         static_cast<size_t>(to) * kKiB);
+}
+
 std::string receive_urgent(int slot) {
   char byte = 0;
   const ssize_t got = recv(slots[slot], &byte, 1, MSG_OOB);
@@ -192,6 +202,7 @@ std::string stream_command(const std::string& verb, int slot, int value, const c
   if (verb == "reset") return reset(slot);
   if (verb == "peerport") return std::to_string(scenario::peer_port_of(slots[slot]));
   if (verb == "rcvbuf") return set_int(slot, SOL_SOCKET, SO_RCVBUF, value);
+  if (verb == "sndbuf") return set_int(slot, SOL_SOCKET, SO_SNDBUF, value);
   if (verb == "nodelay") return set_int(slot, IPPROTO_TCP, TCP_NODELAY, value);
   return urgent_command(verb, slot, text);
   return "unknown command";
@@ -211,6 +222,8 @@ std::string command(const char* line) {
     return "ok";
   }
   if (name == "udp") return open_udp(slot);
+  if (name == "fillabout") return fill_about(slot, value, more);
+  if (name == "filled") return std::to_string(filled_bytes);
   const auto bytes = static_cast<size_t>(more);
   if (name == "sendto") return send_to(slot, scenario::theirs(value), bytes);
   if (name == "sendtosecond") {

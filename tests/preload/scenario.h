@@ -423,6 +423,12 @@ inline size_t fill_all(int fd) {
   return total;
 }
 
+// Two runs need not agree to the byte.
+inline const char* about(size_t bytes, size_t from, size_t to) {
+  if (bytes < from) return "less";
+  return bytes > to ? "more" : "as it should be";
+}
+
 // ---- threads
 
 // A thread that makes one blocking call.

@@ -264,6 +264,14 @@ class NumbersTest(TranscriptTest):
     test_numbers = add_tests("numbers")
 
 
+class DissolvedTest(TranscriptTest):
+    test_dissolved = add_tests("dissolved")
+
+
+class BuffersTest(TranscriptTest):
+    test_buffers = add_tests("buffers")
+
+
 class UrgentTest(TranscriptTest):
     test_urgent = add_tests("urgent")
 
