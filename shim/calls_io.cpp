@@ -1,6 +1,4 @@
 // calls_io.cpp - every way to send and receive: all become sendmsg or recvmsg of a SocketFile
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <climits>
 #include <cstring>
@@ -12,7 +10,6 @@
 #include "shim/posix_border.h"
 #include "shim/real.h"
 #include "stack/clock.h"
-#include "stack/no_cancellation.h"
 
 namespace underpass {
 namespace {
@@ -138,53 +135,6 @@ ssize_t write_with_flags(int fd, const iovec* pieces, int count, HowToTransfer h
   if (!is_known_flag(how.rwf_flags)) return fail(EOPNOTSUPP);
   return write_pieces(fd, pieces, count, message_flags(how.rwf_flags));
 }
-
-// sendfile(2) to a bypassed socket: the file is read where the kernel would have lent its pages.
-class FileSender {
- public:
-  FileSender(int out, int in, off64_t* offset) : out_(out), in_(in), offset_(offset) {}
-
-  // Never inlined: what is noexcept cannot be unwound, and the guard must be, by a jump.
-  [[gnu::noinline]] ssize_t send(size_t count) {
-    const NoCancellation guard;
-    const off64_t start = offset_ != nullptr ? *offset_ : lseek64(in_, 0, SEEK_CUR);
-    if (start < 0) return offset_ != nullptr ? fail(EINVAL) : -1;
-    size_t done = 0;
-    const ssize_t last = send_from(start, std::min<size_t>(count, kMaxTransferBytes), &done);
-    if (done == 0) return last;
-    const auto end = static_cast<off64_t>(start + static_cast<off64_t>(done));
-    if (offset_ != nullptr) {
-      *offset_ = end;
-    } else {
-      lseek64(in_, end, SEEK_SET);
-    }
-    return static_cast<ssize_t>(done);
-  }
-
- private:
-  static constexpr size_t kMaxTransferBytes = 0x7ffff000;  // MAX_RW_COUNT
-  static constexpr size_t kPieceBytes = 64 * 1024;
-
-  // The last call's answer: 0 at the end of the file.
-  ssize_t send_from(off64_t start, size_t count, size_t* done) {
-    char piece[kPieceBytes];
-    while (*done < count) {
-      const size_t wanted = std::min(count - *done, sizeof piece);
-      const ssize_t got = pread64(in_, piece, wanted, start + static_cast<off64_t>(*done));
-      if (got <= 0) return got;
-      const ssize_t sent = ::send(out_, piece, static_cast<size_t>(got), 0);
-      if (sent < 0) return sent;
-      *done += static_cast<size_t>(sent);
-      // As the kernel, which looks for signals between the pieces.
-      if (sent < got || deliverable(nullptr) != 0) return sent;
-    }
-    return 0;
-  }
-
-  int out_;
-  int in_;
-  off64_t* offset_;
-};
 
 // True when the fd is a connection or datagram socket of the stack.
 bool is_bypassed(int fd) {
@@ -356,22 +306,4 @@ UP_EXPORT ssize_t pwritev2(int fd, const iovec* pieces, int count, off_t offset,
 UP_EXPORT ssize_t pwritev64v2(int fd, const iovec* pieces, int count, off64_t offset, int flags) {
   if (!is_bypassed(fd)) return real().pwritev64v2(fd, pieces, count, offset, flags);
   return write_with_flags(fd, pieces, count, {offset, flags});
-}
-
-UP_EXPORT ssize_t sendfile(int out, int in, off_t* offset, size_t count) noexcept {
-  static_assert(sizeof(off_t) == sizeof(off64_t));
-  if (!is_bypassed(out)) return real().sendfile(out, in, offset, count);
-  return FileSender(out, in, offset).send(count);
-}
-
-UP_EXPORT ssize_t sendfile64(int out, int in, off64_t* offset, size_t count) noexcept {
-  if (!is_bypassed(out)) return real().sendfile64(out, in, offset, count);
-  return FileSender(out, in, offset).send(count);
-}
-
-// splice(2) says EINVAL where a file cannot do it; programs then copy.
-UP_EXPORT ssize_t splice(int in, off64_t* in_offset, int out, off64_t* out_offset, size_t count,
-                         unsigned flags) {
-  if (is_bypassed(in) || is_bypassed(out)) return fail(EINVAL);
-  return real().splice(in, in_offset, out, out_offset, count, flags);
 }

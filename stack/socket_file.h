@@ -68,6 +68,8 @@ class SocketFile : public OpenFile, private EndpointOwner {
   // No SIGPIPE is raised here: EPIPE is returned, the border raises the signal.
   Result<size_t> sendmsg(const msghdr& message, int flags) UP_REQUIRES(stack_mutex);
   Result<size_t> recvmsg(msghdr& message, int flags) UP_REQUIRES(stack_mutex);
+  // How many bytes a send would take at once: at least one, or the error that it would have.
+  Result<size_t> wait_for_room() UP_REQUIRES(stack_mutex);
   Result<void> shutdown(int how) UP_REQUIRES(stack_mutex);
   // A connection of the stack becomes the kernel's, with every number and byte, and this file with
   // it, for good. An error, and it stays as it was: TcpEndpoint::move_out(); EINVAL: it is none.

@@ -201,6 +201,22 @@ Result<size_t> SocketFile::send_stream(const msghdr& message, int flags) {
   }
 }
 
+Result<size_t> SocketFile::wait_for_room() {
+  const Call call(*this);
+  const Deadline deadline = nonblocking_ ? Deadline::never() : send_deadline();
+  while (placement_ == Placement::kStream) {
+    the_stack().drive(monotonic_ns());
+    // Nothing to send: it only says what is wrong.
+    const auto state = stream_->send({}, 0, 0);
+    if (!state && state.error() != EAGAIN) return state;
+    const size_t room = state ? stream_->room_to_send() : 0;
+    if (room != 0) return room;
+    auto waited = wait_for(EPOLLOUT, !nonblocking_, deadline);
+    if (!waited) return Error{waited.error()};
+  }
+  return Error{EPIPE};
+}
+
 Result<size_t> SocketFile::receive_stream(msghdr& message, int flags) {
   if ((flags & MSG_ERRQUEUE) != 0) return Error{EAGAIN};
   const bool peek = (flags & MSG_PEEK) != 0;

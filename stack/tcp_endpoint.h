@@ -139,6 +139,8 @@ class TcpEndpoint {
   size_t unread_to_mark() const;
   // Of the program's bytes, what the peer has not acknowledged.
   size_t unsent_bytes() const UP_REQUIRES(stack_mutex);
+  // 0, and the next event says when there is some.
+  size_t room_to_send() const UP_REQUIRES(stack_mutex);
   // SIOCOUTQ and SIOCOUTQNSD: not acknowledged, and never sent. A FIN counts as one.
   uint32_t unacknowledged_bytes() const UP_REQUIRES(stack_mutex);
   uint32_t not_sent_bytes() const UP_REQUIRES(stack_mutex);

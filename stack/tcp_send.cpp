@@ -176,6 +176,14 @@ size_t TcpEndpoint::send_space() const {
   return space >= send_limit() / 3 && queue_room && little_not_sent ? space : 0;
 }
 
+size_t TcpEndpoint::room_to_send() const {
+  const bool queue_room = pcb_ != nullptr && tcp_sndqueuelen(pcb_) < TCP_SND_QUEUELEN / 2;
+  const bool may_send = queue_room && !connecting_ && !too_much_not_sent();
+  const size_t room = may_send ? buffer_room() : 0;
+  want_space_ = want_space_ || room == 0;
+  return room;
+}
+
 void TcpEndpoint::set_quick_ack(bool on) {
   constexpr uint8_t kMost = 16;  // TCP_MAX_QUICKACKS
   quick_acks_ = on ? kMost : 0;

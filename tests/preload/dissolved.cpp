@@ -5,9 +5,9 @@ using namespace scenario;
 
 namespace {
 
-sockaddr_in unspecified() {
-  sockaddr_in address{};
-  address.sin_family = AF_UNSPEC;
+Name unspecified() {
+  Name address{};
+  address.any.sa_family = AF_UNSPEC;
   return address;
 }
 
@@ -26,8 +26,8 @@ void said_state(int fd) {
 
 int connecting() {
   const int fd = tcp(SOCK_NONBLOCK);
-  sockaddr_in address = nobody();
-  said("connect", connect(fd, plain(address), sizeof address));
+  Name address = nobody();
+  said("connect", connect(fd, plain(address), size(address)));
   return fd;
 }
 
@@ -40,9 +40,9 @@ void shut_while_connecting() {
     said_so_error(fd);
     said_so_error(fd);
     said_all(fd);
-    sockaddr_in address = theirs(number(peer("listen 0")));
+    Name address = theirs(number(peer("listen 0")));
     set_nonblocking(fd, false);
-    said("connect", connect(fd, plain(address), sizeof address));
+    said("connect", connect(fd, plain(address), size(address)));
     peer_said("accept 0 1");
     said("send", send(fd, "hello", 5, 0));
     peer_said("recv 1 5");
@@ -72,29 +72,29 @@ void error_goes_to_the_next_call() {
   close(fd);
   fd = connecting();
   said("shutdown", shutdown(fd, SHUT_RDWR));
-  sockaddr_in address = theirs(number(peer("closed_port 0")));
+  Name address = theirs(number(peer("closed_port 0")));
   set_nonblocking(fd, false);
-  said("connect", connect(fd, plain(address), sizeof address));
+  said("connect", connect(fd, plain(address), size(address)));
   said_so_error(fd);
   close(fd);
 }
 
 void dissolved_by_unspec() {
   both_ways([](int fd) {
-    sockaddr_in address = unspecified();
-    said("connect AF_UNSPEC", connect(fd, plain(address), sizeof address));
+    Name address = unspecified();
+    said("connect AF_UNSPEC", connect(fd, plain(address), size(address)));
     said_all(fd);
     said_state(fd);
     said_so_error(fd);
     said_so_error(fd);
     said_poll(fd);
-    said("connect AF_UNSPEC", connect(fd, plain(address), sizeof address));
+    said("connect AF_UNSPEC", connect(fd, plain(address), size(address)));
     said_so_error(fd);
   });
   note("-- while connecting");
   const int fd = connecting();
-  sockaddr_in address = unspecified();
-  said("connect AF_UNSPEC", connect(fd, plain(address), sizeof address));
+  Name address = unspecified();
+  said("connect AF_UNSPEC", connect(fd, plain(address), size(address)));
   said_all(fd);
   said_so_error(fd);
   said_poll(fd);
@@ -107,8 +107,8 @@ void dissolved_in_a_set() {
   epoll_event event{};
   event.events = EPOLLIN | EPOLLRDHUP;
   must("add", epoll_ctl(set, EPOLL_CTL_ADD, fd, &event));
-  sockaddr_in address = unspecified();
-  said("connect AF_UNSPEC", connect(fd, plain(address), sizeof address));
+  Name address = unspecified();
+  said("connect AF_UNSPEC", connect(fd, plain(address), size(address)));
   epoll_event got{};
   said("epoll_wait", epoll_wait(set, &got, 1, kLimitMs));
   note("%s", event_names(got.events).c_str());
@@ -130,8 +130,8 @@ void dissolved_under_a_call() {
       code = errno;
     });
     worker.await_blocked();
-    sockaddr_in address = unspecified();
-    said("connect AF_UNSPEC", connect(fd, plain(address), sizeof address));
+    Name address = unspecified();
+    said("connect AF_UNSPEC", connect(fd, plain(address), size(address)));
     worker.join();
   }
   errno = code;
@@ -141,8 +141,8 @@ void dissolved_under_a_call() {
   fd = tcp();
   {
     Worker worker([&] {
-      sockaddr_in address = nobody();
-      result = connect(fd, plain(address), sizeof address);
+      Name address = nobody();
+      result = connect(fd, plain(address), size(address));
       code = errno;
     });
     worker.await_blocked();
@@ -157,25 +157,25 @@ void dissolved_under_a_call() {
 
 // The address goes, the port stays.
 void names_after_a_refusal() {
-  sockaddr_in address = theirs(number(peer("closed_port 0")));
+  Name address = theirs(number(peer("closed_port 0")));
   int fd = tcp();
-  said("connect", connect(fd, plain(address), sizeof address));
+  said("connect", connect(fd, plain(address), size(address)));
   said_sockname(fd);
   close(fd);
   note("-- bound");
   fd = tcp();
-  sockaddr_in own = mine();
-  must("bind", bind(fd, plain(own), sizeof own));
+  Name own = mine();
+  must("bind", bind(fd, plain(own), size(own)));
   const int port = port_of(fd);
-  said("connect", connect(fd, plain(address), sizeof address));
+  said("connect", connect(fd, plain(address), size(address)));
   said_sockname(fd);
   note("same port %d", port == port_of(fd));
   close(fd);
   note("-- bound to any address");
   fd = tcp();
   own = anywhere();
-  must("bind", bind(fd, plain(own), sizeof own));
-  said("connect", connect(fd, plain(address), sizeof address));
+  must("bind", bind(fd, plain(own), size(own)));
+  said("connect", connect(fd, plain(address), size(address)));
   said_sockname(fd);
   close(fd);
 }

@@ -264,6 +264,10 @@ class NumbersTest(TranscriptTest):
     test_numbers = add_tests("numbers")
 
 
+class SplicingTest(TranscriptTest):
+    test_splicing = add_tests("splicing")
+
+
 class DissolvedTest(TranscriptTest):
     test_dissolved = add_tests("dissolved")
 
