@@ -4,6 +4,7 @@
 #include "shim/posix_border.h"
 #include "shim/real.h"
 #include "shim/startup.h"
+#include "stack/owner_signal.h"
 #include "stack/signals.h"
 #include "stack/stack_mutex.h"
 
@@ -185,4 +186,17 @@ UP_EXPORT void __longjmp_chk(__jmp_buf_tag* environment, int value) {
   leave_waits<::__longjmp_chk>(environment, value);
   real().__longjmp_chk(environment, value);
   __builtin_unreachable();
+}
+
+// The siginfo of a SIGIO of ours is as the kernel's only here.
+UP_EXPORT int sigwaitinfo(const sigset_t* set, siginfo_t* info) {
+  const int number = real().sigwaitinfo(set, info);
+  if (number > 0 && info != nullptr) restore_io_code(*info);
+  return number;
+}
+
+UP_EXPORT int sigtimedwait(const sigset_t* set, siginfo_t* info, const timespec* timeout) {
+  const int number = real().sigtimedwait(set, info, timeout);
+  if (number > 0 && info != nullptr) restore_io_code(*info);
+  return number;
 }

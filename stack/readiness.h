@@ -22,6 +22,9 @@ constexpr Readiness kPlacementChanged = 1U << 24;
 // Beside them in a notification: the last descriptor was closed. The observer must detach.
 constexpr Readiness kClosed = 1U << 25;
 
+// Beside them in a notification: the program itself has done it, and gets no SIGIO.
+constexpr Readiness kByTheProgram = 1U << 26;
+
 class ReadinessSource;
 
 // Linked into one source. An observer of many sources has one Observation each.

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "base/sys.h"
+#include "stack/owner_signal.h"
 
 namespace underpass {
 
@@ -305,6 +306,7 @@ void run_handler(int number, siginfo_t* info, void* context) {
   }
   ++state.handled;
   if ((flags & SA_RESTART) == 0) ++state.handled_without_restart;
+  restore_io_code(*info);
   run(number, info, context);
 }
 

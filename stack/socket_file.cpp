@@ -33,6 +33,22 @@ bool is_disconnect(const sockaddr* address, socklen_t length) {
   return address != nullptr && length >= sizeof(sa_family_t) && address->sa_family == AF_UNSPEC;
 }
 
+// A thread that waits for input.
+class CountedReader {
+ public:
+  CountedReader(uint32_t& count, bool reads) : count_(reads ? &count : nullptr) {
+    if (count_ != nullptr) ++*count_;
+  }
+  ~CountedReader() {
+    if (count_ != nullptr) --*count_;
+  }
+  CountedReader(const CountedReader&) = delete;
+  CountedReader& operator=(const CountedReader&) = delete;
+
+ private:
+  uint32_t* const count_;
+};
+
 }  // namespace
 
 Ref<SocketFile> SocketFile::create(int fd, int family, int type, int protocol) {
@@ -129,6 +145,14 @@ Readiness SocketFile::kernel_events() const {
   return ~(kPlacementChanged | kClosed);
 }
 
+// sk_wake_async() in net/socket.c.
+void SocketFile::endpoint_event(Readiness events) {
+  notify(events);
+  if (!async_ || (events & kByTheProgram) != 0) return;
+  const bool only_input = (events & (EPOLLOUT | EPOLLERR)) == 0;
+  if (!only_input || waiting_to_read_ == 0) raise_io(fd_, events);
+}
+
 void SocketFile::endpoint_urgent() { raise_urgent(fd_); }
 
 // The flags of the kernel socket are the parent's too, and it relies on O_NONBLOCK.
@@ -176,6 +200,7 @@ Result<void> SocketFile::wait_beside(Readiness events, short kernel_events, Dead
   Waiter waiter;
   WaiterObservation observation(waiter, events);
   observation.attach(*this);
+  const CountedReader reader(waiting_to_read_, (events & EPOLLIN) != 0);
   pollfd kernel{fd_, kernel_events, 0};
   const auto woke = waiter.wait(
       kernel_events != 0 ? std::span<pollfd>(&kernel, 1) : std::span<pollfd>(), deadline, nullptr);
@@ -734,6 +759,7 @@ Result<int> SocketFile::ioctl(unsigned long request, void* argument) {
   }
   const int result = sys::ioctl(fd_, request, argument);
   if (result < 0) return Error{-result};
+  if (request == FIOASYNC && number != nullptr) async_ = *number != 0;
   return result;
 }
 
@@ -747,6 +773,7 @@ Result<int> SocketFile::fcntl_flags(int command, int flags) {
   const int result = sys::fcntl(fd_, F_SETFL, wanted);
   if (result < 0) return Error{-result};
   nonblocking_ = (flags & O_NONBLOCK) != 0;
+  async_ = (flags & O_ASYNC) != 0;
   return 0;
 }
 

@@ -112,7 +112,7 @@ class SocketFile : public OpenFile, private EndpointOwner {
  private:
   SocketFile(int fd, int family, int type, uint8_t protocol);
 
-  void endpoint_event(Readiness events) UP_REQUIRES(stack_mutex) override { notify(events); }
+  void endpoint_event(Readiness events) UP_REQUIRES(stack_mutex) override;
   void endpoint_moves_out() UP_REQUIRES(stack_mutex) override {
     static_cast<void>(move_out().ok());  // what cannot be moved stays
   }
@@ -205,6 +205,8 @@ class SocketFile : public OpenFile, private EndpointOwner {
   const uint8_t protocol_;
   Placement placement_ = Placement::kUnplaced;
   bool nonblocking_ = false;
+  bool async_ = false;            // O_ASYNC
+  uint32_t waiting_to_read_ = 0;  // threads: they get no SIGIO for what they wait for
   bool accepted_ = false;
   bool connect_reported_ = false;  // a blocking connect was interrupted or returned EINPROGRESS
   bool connect_succeeded_ = false;

@@ -259,7 +259,7 @@ Result<void> TcpEndpoint::shutdown(int how) {
     tcp_shutdown(pcb_, 0, 1);
     if (PcbWindow::survivor() == nullptr) pcb_ = nullptr;
   }
-  event(readiness());
+  event(readiness() | kByTheProgram);
   stack_.settle(*this);
   return {};
 }

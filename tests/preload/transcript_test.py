@@ -268,6 +268,10 @@ class SplicingTest(TranscriptTest):
     test_splicing = add_tests("splicing")
 
 
+class SigioTest(TranscriptTest):
+    test_sigio = add_tests("sigio")
+
+
 class DissolvedTest(TranscriptTest):
     test_dissolved = add_tests("dissolved")
 
