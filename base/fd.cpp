@@ -2,7 +2,6 @@
 #include "base/fd.h"
 
 #include <dirent.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <atomic>
@@ -10,32 +9,17 @@
 #include <charconv>
 #include <cstring>
 
+#include "base/fd_limit.h"
+
 namespace underpass {
 
 namespace {
-// Room for rings, memfds, links and lingering sockets of closed connections.
-constexpr rlim_t kPrivateFds = 512;
-constexpr rlim_t kFdSetSize = 1024;  // FD_SETSIZE: select(2) works below this only
-
 // A bit a number. Numbers above are never given out. Zero pages cost nothing.
 constexpr int kMaxFd = 1 << 20;
 constexpr int kBits = 64;
 std::atomic<uint64_t> private_fds[kMaxFd / kBits];
 
 uint64_t bit_of(int fd) { return uint64_t{1} << (fd % kBits); }
-
-struct PrivateRange {
-  int first;
-  int count;
-};
-
-PrivateRange private_range() {
-  rlimit limit{};
-  if (sys::call(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, sys::arg(&limit)) < 0) return {0, 0};
-  const rlim_t top = std::min<rlim_t>(limit.rlim_cur, kMaxFd);
-  const rlim_t count = top > kFdSetSize + kPrivateFds ? kPrivateFds : top / 4;
-  return {static_cast<int>(top - count), static_cast<int>(count)};
-}
 
 }  // namespace
 
@@ -86,15 +70,32 @@ void close_private_fds(std::span<const int> kept) {
   }
 }
 
-int first_private_fd() { return private_range().first; }
+int first_private_fd() { return private_numbers().first; }
 
-size_t private_fd_room() { return static_cast<size_t>(private_range().count); }
+size_t private_fd_room() { return static_cast<size_t>(private_numbers().count); }
 
-Fd private_duplicate(int fd) {
-  const int copy = sys::fcntl(fd, F_DUPFD_CLOEXEC, first_private_fd());
+namespace {
+
+Fd duplicate_from(int fd, int first) {
+  const int copy = sys::fcntl(fd, F_DUPFD_CLOEXEC, first);
   if (copy < 0) return Fd();
   if (copy < kMaxFd) private_fds[copy / kBits].fetch_or(bit_of(copy));
   return Fd(copy);
+}
+
+}  // namespace
+
+Fd private_duplicate(int fd) {
+  const RaisedFdLimit raised;
+  return duplicate_from(fd, raised.numbers().first);
+}
+
+Fd make_out_of_the_way(long (*make)()) {
+  const RaisedFdLimit raised;
+  Fd made(static_cast<int>(make()));
+  if (!made) return made;
+  Fd moved = duplicate_from(made.get(), raised.numbers().first);
+  return moved ? std::move(moved) : std::move(made);
 }
 
 Fd move_out_of_the_way(Fd fd) {

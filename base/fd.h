@@ -49,12 +49,15 @@ class Fd {
 };
 
 // Moves a descriptor of ours to a high number with close-on-exec set, out of the way of a program
-// that expects the lowest free numbers. Where RLIMIT_NOFILE leaves no room above, it stays where it
-// is.
+// that expects the lowest free numbers, and above its RLIMIT_NOFILE where possible (fd_limit.h).
+// Where that leaves no room, it stays where it is.
 Fd move_out_of_the_way(Fd fd);
+// The same for what make() opens (negative: it failed), also where the program has used up all
+// numbers that its limit allows.
+Fd make_out_of_the_way(long (*make)());
 // Another descriptor of the same file, likewise. Invalid where there is no room.
 Fd private_duplicate(int fd);
-// The lowest number that move_out_of_the_way uses, from RLIMIT_NOFILE.
+// The lowest number that move_out_of_the_way uses now.
 int first_private_fd();
 // How many numbers there are from there on.
 size_t private_fd_room();

@@ -102,11 +102,10 @@ EpollSet::EpollSet(int fd, Fd shadow, Fd wake)
 EpollSet::~EpollSet() = default;
 
 Ref<EpollSet> EpollSet::create(int fd) {
-  Fd shadow(static_cast<int>(sys::call(SYS_epoll_create1, EPOLL_CLOEXEC)));
-  Fd wake(sys::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  Fd shadow = make_out_of_the_way([] { return sys::call(SYS_epoll_create1, EPOLL_CLOEXEC); });
+  Fd wake =
+      make_out_of_the_way([]() -> long { return sys::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); });
   if (!shadow || !wake) return nullptr;
-  shadow = move_out_of_the_way(std::move(shadow));
-  wake = move_out_of_the_way(std::move(wake));
   epoll_event woken{};
   woken.events = EPOLLIN;
   epoll_event nested{};

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/fd_limit.h"
 #include "base/log.h"
 #include "stack/clock.h"
 #include "stack/kernel_view.h"
@@ -137,9 +138,8 @@ int Process::take_event_fd() {
     event_fds_.pop_back();
     return fd;
   }
-  const int fd = sys::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  if (fd < 0) return -1;
-  return move_out_of_the_way(Fd(fd)).release();
+  return make_out_of_the_way([]() -> long { return sys::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); })
+      .release();
 }
 
 void Process::give_back_event_fd(int fd) {
@@ -283,14 +283,17 @@ void process_prepare_fork() UP_NO_THREAD_SAFETY {
   stack_mutex.lock();
   Process& process = Process::instance();
   process.family_.before_fork(process.stack_ != nullptr && process.stack_->tcp().size() != 0);
+  fd_limit_prepare_fork();
 }
 
 void process_after_fork_parent() UP_NO_THREAD_SAFETY {
+  fd_limit_after_fork();
   Process::instance().family_.after_fork_in_parent();
   stack_mutex.unlock();
 }
 
 void process_after_fork_child() UP_NO_THREAD_SAFETY {
+  fd_limit_after_fork();
   stack_mutex.reset_after_fork();
   Process& process = Process::instance();
   process.attach_mutex_.reset_after_fork();

@@ -252,6 +252,7 @@ class Stack {
   std::vector<TimeWait> time_wait_;
   size_t time_wait_first_ = 0;
   size_t time_wait_count_ = 0;
+  size_t kept_room_ = 0;     // how many there may be, at the last look
   size_t kept_sockets_ = 0;  // of connections that their owner has closed
   uint64_t neighbours_seen_ = 0;
   std::unique_ptr<Aggregate> aggregate_;

@@ -421,8 +421,8 @@ void Stack::enter_time_wait(TcpEndpoint& endpoint) {
 
 Fd Stack::keep_kernel_socket(int fd) {
   // Some numbers are for what else there is: event descriptors, and sockets closed during a call.
-  const size_t room = private_fd_room() / 4 * 3;
-  if (kept_sockets_ >= room) forget_kept_time_wait();
+  if (kept_sockets_ >= kept_room_) kept_room_ = private_fd_room() / 4 * 3;
+  if (kept_sockets_ >= kept_room_) forget_kept_time_wait();
   Fd kept = private_duplicate(fd);
   while (!kept && forget_kept_time_wait()) kept = private_duplicate(fd);
   return kept;

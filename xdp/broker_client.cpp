@@ -76,9 +76,9 @@ Result<Fd> connect_to(const std::string& ifname) {
   sockaddr_un address;
   const socklen_t length = broker_address(ifname, address);
   if (length == 0) return Error{ENODEV};
-  Fd fd(sys::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  Fd fd = make_out_of_the_way(
+      []() -> long { return sys::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0); });
   if (!fd) return Error{EMFILE};
-  fd = move_out_of_the_way(std::move(fd));
   // connect(2) waits for as long as the broker's backlog is full.
   const timeval limit{kHelloLimitS, 0};
   sys::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);

@@ -4,6 +4,7 @@
 #include <criterion/criterion.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <utility>
@@ -19,6 +20,14 @@ void limit_fds(rlim_t count) {
   cr_assert_eq(::getrlimit(RLIMIT_NOFILE, &limit), 0);
   limit.rlim_cur = count;
   cr_assert_eq(::setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+// A hard limit that nobody here may raise.
+void nail_fds(rlim_t count) {
+  const rlimit limit{count, count};
+  cr_assert_eq(::setrlimit(RLIMIT_NOFILE, &limit), 0);
+  constexpr uid_t kNobody = 65534;
+  if (::geteuid() == 0) cr_assert_eq(::setresuid(kNobody, kNobody, kNobody), 0);
 }
 
 }  // namespace
@@ -57,8 +66,34 @@ Test(fd, moved_out_of_the_way_is_high_and_closed_at_exec) {
   cr_assert_eq(sys::fcntl(fd.get(), F_GETFD), FD_CLOEXEC);
 }
 
-Test(fd, small_limits_leave_most_numbers_to_the_program) {
+Test(fd, of_ours_are_above_the_programs_limit) {
   limit_fds(256);
+  rlimit before{};
+  ::getrlimit(RLIMIT_NOFILE, &before);
+  if (before.rlim_max < 8192 && ::geteuid() != 0) cr_skip_test("the limit cannot be raised here");
+  const Fd fd = move_out_of_the_way(Fd(sys::eventfd(0, 0)));
+  cr_assert_geq(fd.get(), 1024, "select(2) of the program does not reach it");
+  rlimit after{};
+  ::getrlimit(RLIMIT_NOFILE, &after);
+  cr_expect_eq(after.rlim_cur, 256);
+  cr_expect_eq(after.rlim_max, before.rlim_max);
+}
+
+Test(fd, is_made_where_the_program_has_used_up_its_numbers) {
+  limit_fds(64);
+  rlimit before{};
+  ::getrlimit(RLIMIT_NOFILE, &before);
+  if (before.rlim_max < 8192 && ::geteuid() != 0) cr_skip_test("the limit cannot be raised here");
+  Fd all[64];
+  for (Fd& one : all) one = Fd(sys::eventfd(0, 0));
+  cr_assert_eq(sys::eventfd(0, 0), -EMFILE);
+  const Fd fd = make_out_of_the_way([]() -> long { return sys::eventfd(0, 0); });
+  cr_assert(fd.valid());
+  cr_expect_eq(sys::eventfd(0, 0), -EMFILE);
+}
+
+Test(fd, small_limits_leave_most_numbers_to_the_program) {
+  nail_fds(256);
   Fd fd = move_out_of_the_way(Fd(sys::eventfd(0, 0)));
   cr_assert(fd.valid());
   cr_assert_geq(fd.get(), 128);
@@ -66,7 +101,7 @@ Test(fd, small_limits_leave_most_numbers_to_the_program) {
 }
 
 Test(fd, stays_where_it_is_when_there_is_no_room) {
-  limit_fds(16);
+  nail_fds(16);
   Fd kept[16];
   size_t count = 0;
   for (; count < 16; ++count) {

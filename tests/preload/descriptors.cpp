@@ -60,6 +60,56 @@ void no_descriptors_left() {
   close(listener);
 }
 
+// As many as the program's limit allows, and with its numbers.
+void every_number_of_the_limit() {
+  const int listener = listening();
+  rlimit before{};
+  getrlimit(RLIMIT_NOFILE, &before);
+  rlimit tight = before;
+  tight.rlim_cur = 16;
+  must("setrlimit", setrlimit(RLIMIT_NOFILE, &tight));
+  std::vector<int> fds;
+  for (int slot = 1; slot < 20; ++slot) {
+    peer("connect %d %d", slot, port_of(listener));
+    const int fd = accept(listener, nullptr, nullptr);
+    if (fd < 0) {
+      said("accept", fd);
+      break;
+    }
+    fds.push_back(fd);
+  }
+  note("%zu connections up to number %d", fds.size(), fds.back());
+  said("send", send(fds.back(), "hello", 5, 0));
+  peer_said("recv %zu 5", fds.size());
+  said("epoll_create1", epoll_create1(0));
+  rlimit now{};
+  said("getrlimit", getrlimit(RLIMIT_NOFILE, &now));
+  note("soft %d hard %d", now.rlim_cur == tight.rlim_cur, now.rlim_max == before.rlim_max);
+  said("prlimit", prlimit(0, RLIMIT_NOFILE, nullptr, &now));
+  note("soft %d hard %d", now.rlim_cur == tight.rlim_cur, now.rlim_max == before.rlim_max);
+  note("OPEN_MAX %ld", sysconf(_SC_OPEN_MAX));
+  must("setrlimit", setrlimit(RLIMIT_NOFILE, &before));
+  for (const int fd : fds) close(fd);
+  close(listener);
+}
+
+// As daemons do.
+void closed_in_a_loop() {
+  const int fd = connected();
+  for (int other = 3; other < 8192; ++other) {
+    if (other != fd && other != control_fd) close(other);
+  }
+  said("send", send(fd, "hello", 5, 0));
+  peer_said("recv 1 5");
+  const int listener = listening();
+  ask("connect 2 %d", port_of(listener));
+  const int other = must("accept", accept(listener, nullptr, nullptr));
+  answer();
+  said("send", send(other, "hello", 5, 0));
+  peer_said("recv 2 5");
+  for (const int each : {fd, listener, other}) close(each);
+}
+
 void socket_arguments() {
   said("family", socket(99, SOCK_STREAM, 0));
   said("type", socket(family, 99, 0));
@@ -329,6 +379,8 @@ void closed_by_syscall() {
 constexpr Scenario kScenarios[] = {
     {"lowest_free_numbers", Proof::kTcp, lowest_free_numbers},
     {"no_descriptors_left", Proof::kTcp, no_descriptors_left},
+    {"every_number_of_the_limit", Proof::kTcp, every_number_of_the_limit},
+    {"closed_in_a_loop", Proof::kTcp, closed_in_a_loop},
     {"socket_arguments", Proof::kNone, socket_arguments},
     {"dup_shares_everything", Proof::kTcp, dup_shares_everything},
     {"closing_order_of_dups", Proof::kTcp, closing_order_of_dups},
