@@ -4,45 +4,12 @@
 #include <netinet/in.h>
 #include <sys/time.h>
 
-#include <algorithm>
-#include <cstring>
-
 #include "stack/clock.h"
+#include "stack/control_writer.h"
 
 namespace underpass {
 
 namespace {
-
-// The room of a message, filled one after the other.
-class ControlWriter {
- public:
-  explicit ControlWriter(msghdr& message)
-      : message_(message), room_(message.msg_control == nullptr ? 0 : message.msg_controllen) {}
-  ~ControlWriter() { message_.msg_controllen = used_; }
-  ControlWriter(const ControlWriter&) = delete;
-  ControlWriter& operator=(const ControlWriter&) = delete;
-
-  // As much of it as fits and MSG_CTRUNC, as put_cmsg() in net/core/scm.c.
-  template <class Value>
-  void put(int level, int type, const Value& value) {
-    const size_t left = room_ - used_;
-    if (left < CMSG_LEN(sizeof value)) message_.msg_flags |= MSG_CTRUNC;
-    if (left < sizeof(cmsghdr)) return;
-    cmsghdr header{};
-    header.cmsg_len = std::min(left, CMSG_LEN(sizeof value));
-    header.cmsg_level = level;
-    header.cmsg_type = type;
-    auto* at = static_cast<uint8_t*>(message_.msg_control) + used_;
-    std::memcpy(at, &header, sizeof header);
-    std::memcpy(at + CMSG_LEN(0), &value, header.cmsg_len - sizeof header);
-    used_ += std::min(CMSG_SPACE(sizeof value), left);
-  }
-
- private:
-  msghdr& message_;
-  const size_t room_;
-  size_t used_ = 0;
-};
 
 void write_time(ControlWriter& out, const SocketOptions& options, uint64_t arrived_ns) {
   const auto seconds = static_cast<time_t>(arrived_ns / kNsPerS);

@@ -111,7 +111,7 @@ Deadline SocketFile::send_deadline() const {
 Readiness SocketFile::readiness() const {
   switch (placement_) {
     case Placement::kStream:
-      return stream_->readiness();
+      return stream_->readiness() | (errors_.empty() ? 0U : EPOLLERR);
     case Placement::kListener:
       return listener_ != nullptr && listener_->ready() ? EPOLLIN | EPOLLRDNORM : 0U;
     case Placement::kDatagram:

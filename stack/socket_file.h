@@ -14,6 +14,7 @@
 
 #include "base/ref.h"
 #include "base/result.h"
+#include "stack/error_queue.h"
 #include "stack/host_view.h"
 #include "stack/open_file.h"
 #include "stack/port_claims.h"
@@ -180,7 +181,10 @@ class SocketFile : public OpenFile, private EndpointOwner {
   Result<size_t> send_connecting(const msghdr& message, int flags) UP_REQUIRES(stack_mutex);
   Result<size_t> send_stream(const msghdr& message, int flags) UP_REQUIRES(stack_mutex);
   Result<size_t> receive(msghdr& message, int flags) UP_REQUIRES(stack_mutex);
+  Result<size_t> send_stream_bytes(const msghdr& message, int flags) UP_REQUIRES(stack_mutex);
   Result<size_t> receive_stream(msghdr& message, int flags) UP_REQUIRES(stack_mutex);
+  Result<size_t> receive_stream_bytes(msghdr& message, int flags) UP_REQUIRES(stack_mutex);
+  void write_stream_control(msghdr& message, size_t room_bytes) UP_REQUIRES(stack_mutex);
   Result<size_t> send_datagram(const msghdr& message, int flags) UP_REQUIRES(stack_mutex);
   Result<size_t> send_datagram_by_kernel(const msghdr& message, int flags) UP_REQUIRES(stack_mutex);
   Result<size_t> receive_datagram(msghdr& message, int flags) UP_REQUIRES(stack_mutex);
@@ -229,6 +233,7 @@ class SocketFile : public OpenFile, private EndpointOwner {
   const uint64_t forks_before_;
   int line_to_parent_ = -1;  // of kParents, as its flow
   FourTuple parents_flow_{};
+  ErrorQueue errors_;
   TcpEndpoint* stream_ = nullptr;
   TcpListener* listener_ = nullptr;
   UdpEndpoint* datagram_ = nullptr;

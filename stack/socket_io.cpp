@@ -166,6 +166,15 @@ Result<size_t> SocketFile::send_connecting(const msghdr& message, int flags) {
 // ---- streams
 
 Result<size_t> SocketFile::send_stream(const msghdr& message, int flags) {
+  const auto sent = send_stream_bytes(message, flags);
+  if (options_.zero_copy && (flags & MSG_ZEROCOPY) != 0 && sent && *sent != 0) {
+    errors_.zero_copy_done();
+    notify(EPOLLERR);
+  }
+  return sent;
+}
+
+Result<size_t> SocketFile::send_stream_bytes(const msghdr& message, int flags) {
   auto total = total_bytes(message);
   if (!total) return total;
   const bool refused = !is_stream_control(message);
@@ -218,7 +227,15 @@ Result<size_t> SocketFile::wait_for_room() {
 }
 
 Result<size_t> SocketFile::receive_stream(msghdr& message, int flags) {
-  if ((flags & MSG_ERRQUEUE) != 0) return Error{EAGAIN};
+  const size_t control_room = message.msg_control == nullptr ? 0 : message.msg_controllen;
+  const auto got = receive_stream_bytes(message, flags);
+  const bool plain = (flags & (MSG_ERRQUEUE | MSG_OOB)) == 0;
+  if (got && plain && control_room != 0) write_stream_control(message, control_room);
+  return got;
+}
+
+Result<size_t> SocketFile::receive_stream_bytes(msghdr& message, int flags) {
+  if ((flags & MSG_ERRQUEUE) != 0) return errors_.receive(message, family_);
   const bool peek = (flags & MSG_PEEK) != 0;
   // MSG_TRUNC of a stream throws the bytes away (tcp(7)).
   const bool copies = (flags & MSG_TRUNC) == 0;

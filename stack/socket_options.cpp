@@ -85,6 +85,9 @@ bool note_socket_level(SocketOptions& options, int name, const void* value, sock
     case SO_TIMESTAMPNS:
       options.timestamp_ns = number != 0;
       return true;
+    case SO_ZEROCOPY:
+      options.zero_copy = number != 0;
+      return true;
     case SO_BROADCAST:
       options.broadcast = number != 0;
       return true;
@@ -212,6 +215,9 @@ bool note_tcp_level(SocketOptions& options, int name, const void* value, socklen
       return true;
     case TCP_DEFER_ACCEPT:
       options.tcp.defer_accept_s = read_back(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT);
+      return true;
+    case TCP_INQ:
+      options.tell_unread = number != 0;
       return true;
     case TCP_LINGER2:
       options.tcp.linger2_s = number;

@@ -27,6 +27,8 @@ struct SocketOptions {
   bool timestamp_ns = false;           // SO_TIMESTAMPNS
   bool broadcast = false;
   bool syn_count_set = false;    // TCP_SYNCNT
+  bool tell_unread = false;      // TCP_INQ
+  bool zero_copy = false;        // SO_ZEROCOPY
   bool header_included = false;  // IP_HDRINCL
   // Something was set that only the kernel can do: this socket must not be bypassed.
   bool kernel_only = false;

@@ -272,6 +272,10 @@ class SigioTest(TranscriptTest):
     test_sigio = add_tests("sigio")
 
 
+class ErrorsTest(TranscriptTest):
+    test_errors = add_tests("errors")
+
+
 class DissolvedTest(TranscriptTest):
     test_dissolved = add_tests("dissolved")
 
