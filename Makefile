@@ -371,6 +371,7 @@ check-headers: $(if $(wildcard xdp/steer.bpf.c),$(B)/gen/xdp/steer.skel.h)
 	$(Q)CXX="$(CXX)" CLANG="$(CLANG)" JOBS="$(JOBS)" scripts/check_headers -isystem $(B)/gen $(LWIP_INCLUDES)
 check-exports: $(LIBRARY)
 	$(if $(LIBRARY),scripts/check_exports shim/calls.def $(LIBRARY),@echo "no shim yet: nothing to check")
+	$(if $(LIBRARY),scripts/check_calls shim/calls.def shim/left_to_libc.txt)
 tidy:
 	clang-tidy --quiet $(BASE_SRC) $(XDP_SRC) $(STACK_SRC) $(SHIM_SRC) $(TOOLS_SRC) $(BROKER_SRC) -- \
 	  $(CXXFLAGS_ALL) $(LWIP_INCLUDES)
