@@ -63,7 +63,7 @@ KNOWN = [
           lambda one: one.call == "splice"),
     Known("readable from so many bytes on", "the stack has no low-water mark", "| SO_RCVLOWAT |",
           lambda one: _earlier(one, lambda step: step.call == "setsockopt" and step.uses("SO_RCVLOWAT"))),
-    Known("fast open of a connection", "kept, without effect", "TCP_FASTOPEN_CONNECT, TCP_FASTOPEN_NO_COOKIE on a connection |",
+    Known("fast open of a connection", "kept, without effect", "TCP_FASTOPEN_NO_COOKIE on a connection |",
           _option("TCP_FASTOPEN_CONNECT", "TCP_FASTOPEN", "TCP_FASTOPEN_NO_COOKIE")),
     Known("a port that connections still have", "the connections are not the kernel's, which guards the port",
           "`bind` and `listen` without SO_REUSEADDR on a port that connections",
