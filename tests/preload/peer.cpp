@@ -122,6 +122,13 @@ std::string send_to(int slot, scenario::Name address, size_t bytes) {
                        scenario::plain(address), scenario::size(address)));
 }
 
+// To the group of multicast.cpp, out of the interface of the scenarios.
+std::string send_to_group(int slot, int port, size_t bytes) {
+  const in_addr own = scenario::to_v4(scenario::my_ip);
+  setsockopt(slots[slot], IPPROTO_IP, IP_MULTICAST_IF, &own, sizeof own);
+  return send_to(slot, scenario::at(scenario::from_v4(0xe8010203), port), bytes);
+}
+
 // One datagram; `from` gets where it comes from.
 std::string receive_from(int slot, scenario::Name& from) {
   std::string buffer(70000, '\0');
@@ -225,6 +232,7 @@ std::string command(const char* line) {
   if (name == "fillabout") return fill_about(slot, value, more);
   if (name == "filled") return std::to_string(filled_bytes);
   const auto bytes = static_cast<size_t>(more);
+  if (name == "sendgroup") return send_to_group(slot, value, bytes);
   if (name == "sendto") return send_to(slot, scenario::theirs(value), bytes);
   if (name == "sendtosecond") {
     return send_to(slot, scenario::second_of(scenario::peer_ip, value), bytes);

@@ -264,6 +264,10 @@ class NumbersTest(TranscriptTest):
     test_numbers = add_tests("numbers")
 
 
+class MulticastTest(TranscriptTest):
+    test_multicast = add_tests("multicast")
+
+
 class SplicingTest(TranscriptTest):
     test_splicing = add_tests("splicing")
 
