@@ -7,8 +7,7 @@
 
 namespace underpass {
 
-// TCP_INQ, as tcp_recvmsg() in net/ipv4/tcp.c. SO_TIMESTAMP says nothing of a stream (tried on
-// Linux 6.18).
+// TCP_INQ, as tcp_recvmsg() in net/ipv4/tcp.c.
 void SocketFile::write_stream_control(msghdr& message, size_t room_bytes) {
   if (!options_.tell_unread || stream_ == nullptr) return;
   message.msg_controllen = room_bytes;

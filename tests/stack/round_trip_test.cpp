@@ -19,7 +19,7 @@ constexpr uint8_t kTimestampOption = 8;
 tcp_info info_of(const TcpEndpoint& endpoint) {
   tcp_info info{};
   socklen_t length = sizeof info;
-  endpoint.info(&info, &length);
+  endpoint.info(-1, &info, &length);
   return info;
 }
 
