@@ -51,18 +51,11 @@ def _by_the_kernel(step):
 
 
 KNOWN = [
-    Known("the error after a connection was dissolved",
-          "the stack drops the connection and its error with it",
-          "`poll` and SO_ERROR after connect with AF_UNSPEC",
-          _of("connect", "AF_UNSPEC")),
-    Known("urgent data to send", "the stack has no urgent pointer", "`send` with MSG_OOB", _flag("MSG_OOB")),
-    Known("the error queue", "the stack keeps none", "MSG_ERRQUEUE, MSG_ZEROCOPY's notes", _flag("MSG_ERRQUEUE")),
-    Known("zero-copy notes", "the stack keeps no error queue", "MSG_ERRQUEUE, MSG_ZEROCOPY's notes",
+    Known("the error queue", "the stack keeps no ICMP errors", "| MSG_ERRQUEUE | ICMP errors too", _flag("MSG_ERRQUEUE")),
+    Known("zero-copy notes", "bytes are always copied", "| MSG_ZEROCOPY | lends the pages",
           lambda one: _earlier(one, lambda step: step.uses("MSG_ZEROCOPY") or step.uses("SO_ZEROCOPY"))),
-    Known("splice", "EINVAL has the program copy", "| `splice` | moves bytes",
+    Known("splice", "EINVAL has the program copy", "| `splice` from a datagram socket | moves bytes",
           lambda one: one.call == "splice"),
-    Known("readable from so many bytes on", "the stack has no low-water mark", "| SO_RCVLOWAT |",
-          lambda one: _earlier(one, lambda step: step.call == "setsockopt" and step.uses("SO_RCVLOWAT"))),
     Known("fast open of a connection", "kept, without effect", "TCP_FASTOPEN_NO_COOKIE on a connection |",
           _option("TCP_FASTOPEN_CONNECT", "TCP_FASTOPEN", "TCP_FASTOPEN_NO_COOKIE")),
     Known("a port that connections still have", "the connections are not the kernel's, which guards the port",
@@ -88,7 +81,7 @@ KNOWN = [
           lambda one: one.kernel.endswith("NVAL") and " returns: 1 revents=" in one.kernel and
           _earlier(one, lambda step: step.call == "close")),
     Known("the size of buffers", "the stack's are its own; the kernel's grow as it sees fit",
-          "SO_SNDBUF, SO_RCVBUF | obeyed", lambda one: one.call == "getsockopt" and (
+          "| SO_SNDBUF, SO_RCVBUF, TCP_WINDOW_CLAMP | memory", lambda one: one.call == "getsockopt" and (
               one.step.uses("SO_SNDBUF") or one.step.uses("SO_RCVBUF")), goes_on=True),
 ]
 
