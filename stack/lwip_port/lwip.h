@@ -11,6 +11,8 @@ extern "C" {
 #include "lwip/pbuf.h"
 #include "lwip/priv/tcp_priv.h"
 #include "lwip/tcp.h"
+// Last: it changes what they define.
+#include "stack/lwip_port/overrides.h"
 }
 
 #include "base/address.h"
