@@ -293,7 +293,8 @@ Result<size_t> SocketFile::receive_stream_bytes(msghdr& message, int flags) {
 Result<size_t> SocketFile::go_on_in_kernel(const msghdr& message, int flags, size_t done,
                                            bool sends) {
   if (placement_ != Placement::kKernel || fd_ < 0) {
-    // Dissolved. A call that receives leaves the error itself (sk_wait_event() in include/net/sock.h).
+    // Dissolved. A call that receives leaves the error itself (sk_wait_event() in
+    // include/net/sock.h).
     if (sends) return Error{dissolved_error()};
     if (done == 0) return Error{EPIPE};
     return done;
