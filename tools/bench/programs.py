@@ -127,7 +127,7 @@ def memcached(site, seconds):
 def iperf3(*arguments):
     def run(site, seconds):
         port = site.lab.new_port()
-        # -4: it would listen on IPv6's wildcard, which Underpass leaves to the kernel.
+        # -4: one family, as the other programs here.
         with site.serve(["iperf3", "-s", "-4", "-1", "-p", port], port, stop=False) as server:
             watch = site.watch()
             done = site.call(["iperf3", "-c", site.server.address, "-p", port, "-J", "-O", "0.2",
