@@ -177,7 +177,8 @@ class Ipv6Test(LabCase):
             argv = self.client_host.python("attempt.py", "connect", beyond.replace("/64", "7"), 7)
             with self.lab.traffic() as traffic:
                 self.assertIn(f"connect: {said}", self.call(roles, argv).out.splitlines())
-            self.assertEqual(traffic[0].kernel_tcp == 0, roles.client, traffic[0].describe())
+            # At its end the client gives its connections to the kernel, for a few segments.
+        self.assertEqual(traffic[0].kernel_tcp < 20, roles.client, traffic[0].describe())
             self.server_host.run(["ip", "route", "delete", kind, beyond])
 
     @over_roles((Roles(False, True),))
@@ -235,7 +236,8 @@ class Ipv6Test(LabCase):
         with self.lab.traffic() as traffic:
             done = self.call(roles, self.client_host.python("echo_client.py", "tcp", address, port, 2, 300000))
         self.assertIn("ok\n", done.out)
-        self.assertEqual(traffic[0].kernel_tcp == 0, roles.client, traffic[0].describe())
+        # At its end the client gives its connections to the kernel, for a few segments.
+        self.assertEqual(traffic[0].kernel_tcp < 20, roles.client, traffic[0].describe())
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ class OptionsFromEnvironment(unittest.TestCase):
             file.write("#include <unistd.h>\n#include <fcntl.h>\n#include <cerrno>\n"
                        f"#include <cstdlib>\nconstexpr int kNumbers = {NUMBERS};\n" + PROGRAM)
         bodies = [os.path.join(ROOT, "base", name + ".cpp") for name in
-                  ("options", "log", "fd", "sys")]
+                  ("options", "log", "fd", "fd_limit", "sys")]
         subprocess.run(["g++", "-std=c++20", "-I", ROOT, source, *bodies, "-o", cls.binary],
                        check=True)
 
