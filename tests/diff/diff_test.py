@@ -103,7 +103,7 @@ class ComparerTest(unittest.TestCase):
         self.assertEqual(found.kind, "executor")
 
     def test_known_differences_end_the_comparison_or_do_not(self):
-        sequence = sequence_of("A recv s1 b4 MSG_OOB", "A recv s1 b4 0")
+        sequence = sequence_of("A recv s1 b4 MSG_ERRQUEUE", "A recv s1 b4 0")
         kernel, bypass = [("result: 1",), ("result: 2",)], [("result: 3",), ("result: 4",)]
         entry = known(next(differences(sequence, kernel, bypass)))
         self.assertEqual(judge(sequence, kernel, bypass), (None, [entry]))

@@ -166,11 +166,11 @@ Test(ipv6, a_connection_is_opened_used_and_closed) {
   cr_expect_eq(network.a.port_owner(IPPROTO_TCP, connection.client->flow().local.port), 0);
   cr_expect_eq(send_bytes(*connection.client, "question", 8), 8);
   cr_assert(network.run_until([&] { return connection.server->unread_bytes() == 8; }));
-  cr_expect_str_eq(receive_text(*connection.server).c_str(), "question");
+  cr_expect(receive_text(*connection.server) == "question");
   cr_expect_eq(send_bytes(*connection.server, "answer", 6), 6);
   connection.server->disown(Fd());
   cr_assert(network.run_until([&] { return connection.client->unread_bytes() == 6; }));
-  cr_expect_str_eq(receive_text(*connection.client).c_str(), "answer");
+  cr_expect(receive_text(*connection.client) == "answer");
   connection.client->disown(Fd());
   connection.listener->close();
   network.run_for(200'000'000'000);
@@ -235,7 +235,7 @@ Test(ipv6, datagrams_come_and_go) {
   cr_assert(opened.ok());
   host.send_frame(udp());
   Datagram datagram{};
-  cr_expect_str_eq(read(**opened, &datagram).c_str(), "datagram");
+  cr_expect(read(**opened, &datagram) == "datagram");
   cr_expect(datagram.from == (SocketAddress{ip("fd00::2"), 1000, 0}));
   cr_expect(datagram.to == ip("fd00::1"));
   cr_expect_eq(datagram.ttl, 64);
