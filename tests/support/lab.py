@@ -204,6 +204,7 @@ class Traffic:
             "tcp_frames": steer.get("tcp_frames", 0), "tcp_bytes": steer.get("tcp_bytes", 0),
             "udp_frames": steer.get("udp_frames", 0), "udp_bytes": steer.get("udp_bytes", 0),
             "kernel_tcp": kernel["Tcp"]["InSegs"] + kernel["Tcp"]["OutSegs"],
+            "kernel_opens": kernel["Tcp"]["ActiveOpens"] + kernel["Tcp"]["PassiveOpens"],
             # TCP's are of both families.
             "kernel_udp": sum(kernel[name][f"{way}Datagrams"] for name in ("Udp", "Udp6") for way in ("In", "Out")),
         }
@@ -218,7 +219,8 @@ class Traffic:
 
     def describe(self):
         return ", ".join(f"{name} {getattr(self, name)}" for name in (
-            "tcp_frames", "tcp_bytes", "udp_frames", "udp_bytes", "kernel_tcp", "kernel_udp"))
+            "tcp_frames", "tcp_bytes", "udp_frames", "udp_bytes", "kernel_tcp",
+            "kernel_opens", "kernel_udp"))
 
 
 class Host:
