@@ -9,6 +9,8 @@
 #include <cerrno>
 #include <utility>
 
+#include "tests/support/nofile_limit.h"
+
 using namespace underpass;
 
 namespace {
@@ -16,16 +18,15 @@ namespace {
 bool is_open(int fd) { return sys::fcntl(fd, F_GETFD) >= 0; }
 
 void limit_fds(rlim_t count) {
-  rlimit limit{};
-  cr_assert_eq(::getrlimit(RLIMIT_NOFILE, &limit), 0);
+  rlimit limit = test::nofile_limit();
   limit.rlim_cur = count;
-  cr_assert_eq(::setrlimit(RLIMIT_NOFILE, &limit), 0);
+  cr_assert(test::set_nofile_limit(limit));
 }
 
 // A hard limit that nobody here may raise.
 void nail_fds(rlim_t count) {
   const rlimit limit{count, count};
-  cr_assert_eq(::setrlimit(RLIMIT_NOFILE, &limit), 0);
+  cr_assert(test::set_nofile_limit(limit));
   constexpr uid_t kNobody = 65534;
   if (::geteuid() == 0) cr_assert_eq(::setresuid(kNobody, kNobody, kNobody), 0);
 }
@@ -69,12 +70,12 @@ Test(fd, moved_out_of_the_way_is_high_and_closed_at_exec) {
 Test(fd, of_ours_are_above_the_programs_limit) {
   limit_fds(256);
   rlimit before{};
-  ::getrlimit(RLIMIT_NOFILE, &before);
+  before = test::nofile_limit();
   if (before.rlim_max < 8192 && ::geteuid() != 0) cr_skip_test("the limit cannot be raised here");
   const Fd fd = move_out_of_the_way(Fd(sys::eventfd(0, 0)));
   cr_assert_geq(fd.get(), 1024, "select(2) of the program does not reach it");
   rlimit after{};
-  ::getrlimit(RLIMIT_NOFILE, &after);
+  after = test::nofile_limit();
   cr_expect_eq(after.rlim_cur, 256);
   cr_expect_eq(after.rlim_max, before.rlim_max);
 }
@@ -82,7 +83,7 @@ Test(fd, of_ours_are_above_the_programs_limit) {
 Test(fd, is_made_where_the_program_has_used_up_its_numbers) {
   limit_fds(64);
   rlimit before{};
-  ::getrlimit(RLIMIT_NOFILE, &before);
+  before = test::nofile_limit();
   if (before.rlim_max < 8192 && ::geteuid() != 0) cr_skip_test("the limit cannot be raised here");
   Fd all[64];
   for (Fd& one : all) one = Fd(sys::eventfd(0, 0));

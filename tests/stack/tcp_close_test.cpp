@@ -5,6 +5,7 @@
 
 #include <cerrno>
 
+#include "tests/support/nofile_limit.h"
 #include "tests/support/raw_peer.h"
 
 using namespace underpass;
@@ -105,7 +106,7 @@ Test(tcp_close, time_wait_lasts_60_seconds_and_holds_the_port) {
 
 Test(tcp_close, the_oldest_time_wait_goes_where_descriptors_are_short) {
   const rlimit limit{64, 64};
-  cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+  cr_assert(test::set_nofile_limit(limit));
   constexpr size_t kKept = 64 / 4 / 4 * 3;
   Network network;
   Stack& stack = network.a.stack();
