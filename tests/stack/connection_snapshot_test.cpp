@@ -121,6 +121,7 @@ Test(connection_snapshot, knows_every_way_of_being_half_closed) {
   cr_expect_eq(connection.client->snapshot()->state.receive_next, server_next);
   cr_expect_eq(connection.client->snapshot()->state.send_unacked, client_next);
   cr_expect_not(connection.server->snapshot().has_value());
+  connection.server->disown(Fd());
 }
 
 Test(connection_snapshot, knows_that_both_have_closed_at_once) {
@@ -231,6 +232,7 @@ Test(connection_snapshot, nobody_knows_where_a_connection_is_when_the_broker_is_
   cr_expect_eq(endpoint->move_out(5).error(), ECONNABORTED);
   cr_expect_eq(endpoint->take_error(), ECONNABORTED);
   cr_expect(endpoint->gone());
+  endpoint->disown(Fd());
 }
 
 Test(connection_snapshot, what_is_connecting_or_over_cannot_move) {
@@ -241,4 +243,5 @@ Test(connection_snapshot, what_is_connecting_or_over_cannot_move) {
   cr_expect(connecting->gone());
   cr_expect_eq(connecting->move_out(5).error(), ENOTCONN);
   cr_expect(network.a.view().moved.empty());
+  connecting->disown(Fd());
 }

@@ -184,6 +184,7 @@ Test(ipv6, a_closed_port_refuses) {
   TcpEndpoint* client = network.a.connect(network.b, 80, 40000);
   cr_assert(network.run_until([&] { return client->peek_error() != 0; }));
   cr_expect_eq(client->take_error(), ECONNREFUSED);
+  client->disown(Fd());
 }
 
 Test(ipv6, the_syn_offers_a_header_less) {
@@ -225,6 +226,7 @@ Test(ipv6, a_listener_on_ipv4_alone_is_nobody) {
   TcpEndpoint* client = network.a.connect(network.b, 80, 40000);
   cr_assert(network.run_until([&] { return client->peek_error() != 0; }));
   cr_expect_eq(client->take_error(), ECONNREFUSED);
+  client->disown(Fd());
 }
 
 Test(ipv6, datagrams_come_and_go) {

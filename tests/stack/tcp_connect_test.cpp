@@ -50,13 +50,14 @@ Test(tcp_connect, a_listener_on_both_families_accepts_over_ipv4_unless_an_ipv4_o
   network.a.connect(network.b, 80, 40000);
   cr_assert(network.run_until([&] { return both->ready(); }));
   TcpListener* over_v4 = network.b.listen(80);
-  network.a.connect(network.b, 80, 40001);
+  TcpEndpoint* reset = network.a.connect(network.b, 80, 40001);
   cr_assert(network.run_until([&] { return over_v4->ready(); }));
   over_v4->close();
   network.a.connect(network.b, 80, 40002);
   TcpEndpoint* first = both->take();
   cr_assert(network.run_until([&] { return both->ready(); }));
   cr_assert_eq(first->flow().local.ip, network.b.address());
+  reset->disown(Fd());
 }
 
 Test(tcp_connect, a_listener_on_ipv6_alone_is_nobody_over_ipv4) {
@@ -65,6 +66,7 @@ Test(tcp_connect, a_listener_on_ipv6_alone_is_nobody_over_ipv4) {
   TcpEndpoint* client = network.a.connect(network.b, 80, 40000);
   cr_assert(network.run_until([&] { return client->peek_error() != 0; }));
   cr_assert_eq(client->take_error(), ECONNREFUSED);
+  client->disown(Fd());
 }
 
 Test(tcp_connect, the_syn_offers_what_linux_offers) {
