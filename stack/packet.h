@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "base/address.h"
+#include "base/checksum.h"
 #include "xdp/frame_port.h"
 
 namespace underpass {
@@ -62,11 +63,5 @@ struct IpHeader {
 void write_ip_header(uint8_t* at, const IpHeader& header);
 // In network byte order.
 void put_be16(uint8_t* at, uint16_t value);
-
-// The ones' complement sum of RFC 1071, folded to 16 bits, not inverted, in memory order.
-uint16_t checksum(const void* data, size_t bytes, uint32_t initial = 0);
-// Sum of the pseudo-header (RFC 9293 3.1; RFC 768), in memory order. `length` in bytes.
-uint32_t pseudo_header_sum(const IpAddress& source, const IpAddress& destination, uint8_t protocol,
-                           uint32_t length);
 
 }  // namespace underpass

@@ -11,6 +11,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/checksum.h"
+#include "xdp/broker/raw_socket.h"
 #include "xdp/broker/refusal.h"
 
 namespace underpass {
@@ -55,13 +57,6 @@ int error_of_v6(uint8_t type, uint8_t code) {
   }
 }
 
-uint16_t sum_of(std::span<const uint8_t> data) {
-  uint32_t sum = 0;
-  for (size_t i = 0; i < data.size(); ++i) sum += uint32_t{data[i]} << (i % 2 == 0 ? 8 : 0);
-  while ((sum >> 16) != 0) sum = (sum & 0xffff) + (sum >> 16);
-  return static_cast<uint16_t>(sum);
-}
-
 // The header at the beginning of `packet`, which goes on behind it. False: there is none.
 bool take_ip_header(std::span<const uint8_t>& packet, iphdr& header) {
   if (packet.size() < sizeof header) return false;
@@ -72,12 +67,6 @@ bool take_ip_header(std::span<const uint8_t>& packet, iphdr& header) {
   return true;
 }
 
-void bind_to(const Fd& raw, const Nic& nic) {
-  const int done = sys::setsockopt(raw.get(), SOL_SOCKET, SO_BINDTODEVICE, nic.name.data(),
-                                   static_cast<socklen_t>(nic.name.size()));
-  if (done < 0) throw Refusal("binding a raw socket to the interface", -done);
-}
-
 }  // namespace
 
 std::optional<Unreachable> parse_icmp_error(std::span<const uint8_t> packet) {
@@ -85,7 +74,8 @@ std::optional<Unreachable> parse_icmp_error(std::span<const uint8_t> packet) {
   icmphdr icmp{};
   Quoted quoted{};
   if (!take_ip_header(packet, outer) || outer.protocol != IPPROTO_ICMP) return std::nullopt;
-  if (packet.size() < sizeof icmp || sum_of(packet) != 0xffff) return std::nullopt;
+  if (packet.size() < sizeof icmp || checksum(packet.data(), packet.size()) != 0xffff)
+    return std::nullopt;
   std::memcpy(&icmp, packet.data(), sizeof icmp);
   packet = packet.subspan(sizeof icmp);
   const int error = error_of(icmp.type, icmp.code);
@@ -123,14 +113,13 @@ std::optional<Unreachable> parse_icmpv6_error(std::span<const uint8_t> message) 
 }
 
 IcmpWatch::IcmpWatch(const Nic& nic)
-    : raw_(sys::socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_ICMP)),
-      raw_v6_(sys::socket(AF_INET6, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_ICMPV6)) {
+    : raw_(open_raw_socket(AF_INET, IPPROTO_ICMP, nic)),
+      raw_v6_(open_raw_socket(AF_INET6, IPPROTO_ICMPV6, nic)) {
   if (!raw_) throw Refusal("opening a raw socket", EPERM);
   icmp_filter filter{};
   filter.data = ~(1U << ICMP_DEST_UNREACH | 1U << ICMP_TIME_EXCEEDED);
   int done = sys::setsockopt(raw_.get(), SOL_RAW, ICMP_FILTER, &filter, sizeof filter);
   if (done < 0) throw Refusal("filtering a raw socket", -done);
-  bind_to(raw_, nic);
   if (!raw_v6_) return;
   icmp6_filter filter_v6{};
   ICMP6_FILTER_SETBLOCKALL(&filter_v6);
@@ -140,7 +129,6 @@ IcmpWatch::IcmpWatch(const Nic& nic)
   }
   done = sys::setsockopt(raw_v6_.get(), IPPROTO_ICMPV6, ICMP6_FILTER, &filter_v6, sizeof filter_v6);
   if (done < 0) throw Refusal("filtering a raw socket", -done);
-  bind_to(raw_v6_, nic);
 }
 
 bool IcmpWatch::next(std::optional<Unreachable>& out) {

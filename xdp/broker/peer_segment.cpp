@@ -13,31 +13,14 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/checksum.h"
+
 namespace underpass {
 
 namespace {
 
 constexpr uint8_t kTtl = 64;
 constexpr size_t kTimestampBytes = 12;
-
-// Ones' complement, of big-endian words (RFC 1071).
-uint32_t add_words(uint32_t sum, const uint8_t* data, size_t bytes) {
-  for (size_t i = 0; i < bytes; ++i) sum += uint32_t{data[i]} << (i % 2 == 0 ? 8U : 0U);
-  return sum;
-}
-
-uint16_t folded(uint32_t sum) {
-  while ((sum >> 16U) != 0) sum = (sum & 0xffffU) + (sum >> 16U);
-  return htons(static_cast<uint16_t>(~sum));
-}
-
-uint32_t pseudo_header_sum(const ConnectionState& connection, size_t tcp_bytes) {
-  // The mapped form adds two equal words of ones, which a sum of 16 bytes must leave out.
-  const size_t from = connection.local.ip.is_v4() ? 12 : 0;
-  uint32_t sum = add_words(0, connection.remote.ip.bytes.data() + from, 16 - from);
-  sum = add_words(sum, connection.local.ip.bytes.data() + from, 16 - from);
-  return sum + IPPROTO_TCP + static_cast<uint32_t>(tcp_bytes);
-}
 
 size_t write_ip(const ConnectionState& connection, size_t tcp_bytes, uint8_t* at) {
   if (connection.local.ip.is_v4()) {
@@ -51,7 +34,7 @@ size_t write_ip(const ConnectionState& connection, size_t tcp_bytes, uint8_t* at
     header.saddr = connection.remote.ip.v4();
     header.daddr = connection.local.ip.v4();
     std::memcpy(at, &header, sizeof header);
-    header.check = folded(add_words(0, at, sizeof header));
+    header.check = static_cast<uint16_t>(~checksum(at, sizeof header));
     std::memcpy(at, &header, sizeof header);
     return sizeof header;
   }
@@ -86,7 +69,9 @@ size_t write_tcp(const ConnectionState& connection, const PeerSegment& segment, 
     std::memcpy(at + sizeof header, kKind, sizeof kKind);
     std::memcpy(at + sizeof header + sizeof kKind, values, sizeof values);
   }
-  header.check = folded(add_words(pseudo_header_sum(connection, bytes), at, bytes));
+  const uint32_t pseudo = pseudo_header_sum(connection.remote.ip, connection.local.ip, IPPROTO_TCP,
+                                            static_cast<uint32_t>(bytes));
+  header.check = static_cast<uint16_t>(~checksum(at, bytes, pseudo));
   std::memcpy(at, &header, sizeof header);
   return bytes;
 }

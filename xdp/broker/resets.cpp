@@ -11,7 +11,9 @@
 #include <cstring>
 
 #include "base/address.h"
+#include "base/checksum.h"
 #include "base/log.h"
+#include "xdp/broker/raw_socket.h"
 #include "xdp/broker/refusal.h"
 
 namespace underpass {
@@ -28,36 +30,10 @@ bool has_peer(uint8_t state) {
          state == kCloseWait || state == kLastAck || state == kClosing;
 }
 
-uint16_t internet_checksum(const void* data, size_t bytes) {
-  uint32_t sum = 0;
-  for (size_t i = 0; i < bytes; i += 2) {
-    uint16_t word = 0;
-    std::memcpy(&word, static_cast<const uint8_t*>(data) + i, sizeof word);
-    sum += word;
-  }
-  while ((sum >> 16) != 0) sum = (sum & 0xffff) + (sum >> 16);
-  return static_cast<uint16_t>(~sum);
-}
-
 IpAddress load_ip(const std::atomic<uint8_t> (&from)[16]) {
   IpAddress ip;
   std::copy(std::begin(from), std::end(from), ip.bytes.begin());
   return ip;
-}
-
-// RFC 793's and RFC 8200's: what is summed of the IP header. The length and the protocol stand in
-// the same 16 bits of each.
-uint16_t tcp_checksum(const tcphdr& tcp, const IpAddress& local, const IpAddress& remote) {
-  struct {
-    IpAddress local, remote;
-    uint16_t length, protocol;
-    tcphdr tcp;
-  } summed{local, remote, htons(sizeof tcp), htons(IPPROTO_TCP), tcp};
-  if (!local.is_v4()) return internet_checksum(&summed, sizeof summed);
-  // Without the prefix that our form of an IPv4 address has.
-  std::memset(summed.local.bytes.data(), 0, 12);
-  std::memset(summed.remote.bytes.data(), 0, 12);
-  return internet_checksum(&summed, sizeof summed);
 }
 
 tcphdr tcp_of(const SocketRecord& record, const IpAddress& local, const IpAddress& remote) {
@@ -69,7 +45,8 @@ tcphdr tcp_of(const SocketRecord& record, const IpAddress& local, const IpAddres
   tcp.doff = sizeof tcp / 4;
   tcp.rst = 1;
   tcp.ack = 1;
-  tcp.check = tcp_checksum(tcp, local, remote);
+  const uint32_t pseudo = pseudo_header_sum(local, remote, IPPROTO_TCP, sizeof tcp);
+  tcp.check = static_cast<uint16_t>(~checksum(&tcp, sizeof tcp, pseudo));
   return tcp;
 }
 
@@ -99,22 +76,13 @@ ip6_hdr ipv6_of(const IpAddress& local, const IpAddress& remote) {
   return ip;
 }
 
-Fd open_raw(int family, const Nic& nic) {
-  Fd raw(sys::socket(family, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_RAW));
-  if (!raw) return raw;
-  const int bound = sys::setsockopt(raw.get(), SOL_SOCKET, SO_BINDTODEVICE, nic.name.data(),
-                                    static_cast<socklen_t>(nic.name.size()));
-  if (bound < 0) throw Refusal("binding a raw socket to the interface", -bound);
-  return raw;
-}
-
 }  // namespace
 
 Resets::Resets(const Nic& nic, const Steering& steering)
     : ifindex_(nic.index),
       steering_(steering),
-      raw_(open_raw(AF_INET, nic)),
-      raw_v6_(open_raw(AF_INET6, nic)) {
+      raw_(open_raw_socket(AF_INET, IPPROTO_RAW, nic)),
+      raw_v6_(open_raw_socket(AF_INET6, IPPROTO_RAW, nic)) {
   if (!raw_) throw Refusal("opening a raw socket", EPERM);
 }
 
