@@ -30,5 +30,7 @@ constexpr size_t kBatchFrames = 64;
 constexpr uint32_t kMaxRecords = 8192;
 constexpr uint32_t kMaxNeighbours = 1024;
 constexpr uint32_t kMaxLocalAddresses = 64;
+// No read or write moves more (MAX_RW_COUNT in include/linux/fs.h).
+constexpr size_t kMaxTransferBytes = 0x7ffff000;
 
 }  // namespace underpass

@@ -13,11 +13,6 @@
 namespace underpass {
 namespace {
 
-int fail(int error) {
-  errno = error;
-  return -1;
-}
-
 bool beyond_limit(int fd) {
   rlimit limit{};
   sys::call(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, sys::arg(&limit));

@@ -51,11 +51,6 @@ msghdr message_of(iovec* pieces, size_t count) {
   return message;
 }
 
-ssize_t fail(int error) {
-  errno = error;
-  return -1;
-}
-
 // readv(2) and writev(2) say EINVAL where sendmsg(2) says EMSGSIZE.
 bool bad_count(int count) { return count < 0 || count > IOV_MAX; }
 
@@ -232,8 +227,7 @@ UP_EXPORT int recvmmsg(int fd, mmsghdr* messages, unsigned count, int flags, tim
   }
   if (timeout != nullptr && (timeout->tv_sec < 0 || timeout->tv_nsec < 0 ||
                              timeout->tv_nsec >= static_cast<long>(kNsPerS))) {
-    errno = EINVAL;
-    return -1;
+    return fail(EINVAL);
   }
   const Deadline deadline = timeout == nullptr
                                 ? Deadline::never()

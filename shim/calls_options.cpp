@@ -12,10 +12,7 @@ namespace {
 int duplicate(int fd, int command, long least) {
   HeldFile file(fd);
   const int made = sys::fcntl(fd, command, least);
-  if (made < 0) {
-    errno = -made;
-    return -1;
-  }
+  if (made < 0) return fail(-made);
   if (file) {
     FdTable::put(made, &*file);
     (*file).add_fd(made);

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "base/limits.h"
 #include "base/user_pointer.h"
 #include "shim/fd_table.h"
 #include "shim/posix_border.h"
@@ -23,13 +24,7 @@
 namespace underpass {
 namespace {
 
-constexpr size_t kPieceBytes = 32 * 1024;         // on the stack of a thread of the program
-constexpr size_t kMaxTransferBytes = 0x7ffff000;  // MAX_RW_COUNT
-
-ssize_t fail(int error) {
-  errno = error;
-  return -1;
-}
+constexpr size_t kPieceBytes = 32 * 1024;  // on the stack of a thread of the program
 
 // A connection of the stack, or a socket that might become one.
 bool is_bypassed(int fd, bool* is_stream) {

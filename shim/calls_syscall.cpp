@@ -18,6 +18,7 @@
 #include "base/user_pointer.h"
 #include "shim/fd_table.h"
 #include "shim/poller.h"
+#include "shim/posix_border.h"
 #include "shim/real.h"
 #include "stack/clock.h"
 #include "stack/no_cancellation.h"
@@ -48,9 +49,7 @@ long call(R (*function)(A...), const Registers& from) {
 long pass_to_kernel(long number, const Registers& from) {
   const long result = sys::call(number, from[0], from[1], from[2], from[3], from[4], from[5]);
   constexpr long kLastError = -4095;
-  if (result >= 0 || result < kLastError) return result;
-  errno = static_cast<int>(-result);
-  return -1;
+  return result >= 0 || result < kLastError ? result : fail(static_cast<int>(-result));
 }
 
 // The kernel's set of signals, which is shorter than libc's. False: it is none, the kernel says so.

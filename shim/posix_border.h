@@ -11,22 +11,17 @@
 
 namespace underpass {
 
-inline int to_posix(const Result<void>& result) {
-  if (result) return 0;
-  errno = result.error();
+inline int fail(int error) {
+  errno = error;
   return -1;
 }
 
-inline int to_posix(const Result<int>& result) {
-  if (result) return *result;
-  errno = result.error();
-  return -1;
-}
+inline int to_posix(const Result<void>& result) { return result ? 0 : fail(result.error()); }
+
+inline int to_posix(const Result<int>& result) { return result ? *result : fail(result.error()); }
 
 inline ssize_t to_posix(const Result<size_t>& result) {
-  if (result) return static_cast<ssize_t>(*result);
-  errno = result.error();
-  return -1;
+  return result ? static_cast<ssize_t>(*result) : fail(result.error());
 }
 
 // For calls that write to a stream: EPIPE comes with SIGPIPE unless MSG_NOSIGNAL was given

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <vector>
 
+#include "base/limits.h"
 #include "base/user_pointer.h"
 #include "stack/clock.h"
 #include "stack/process.h"
@@ -20,8 +21,7 @@ namespace underpass {
 
 namespace {
 
-constexpr size_t kMaxIov = 1024;                  // UIO_MAXIOV
-constexpr size_t kMaxTransferBytes = 0x7ffff000;  // MAX_RW_COUNT: no call moves more
+constexpr size_t kMaxIov = 1024;  // UIO_MAXIOV
 // A program that looks for datagrams over and over without waiting has the kernel side asked at
 // most this often; the first looks in a row ask always, as it may itself have sent what it looks
 // for.
