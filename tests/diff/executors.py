@@ -7,7 +7,6 @@ descriptor is ready for once all is quiet.
 """
 
 import collections
-import contextlib
 import os
 import re
 import select
@@ -50,11 +49,7 @@ class Executor:
     def stop(self):
         if self.process is None:
             return
-        self.process.kill()
-        for pipe in (self.process.popen.stdin, self.process.popen.stdout):
-            with contextlib.suppress(BrokenPipeError):
-                pipe.close()
-        self.host.lab.forget(self.process)
+        self.process.end()
         self.process = None
 
     def ask(self, line):

@@ -207,8 +207,7 @@ class DeathTest(LabCase):
 
     def end_programs(self):
         for process in [one for one in self.lab.processes if one is not self.host.broker]:
-            process.kill()
-            self.lab.forget(process)
+            process.end()
         wait_until(lambda: self.host.stat()["clients"] == [], "the last client to be noticed")
 
     def kill_one_in_a_flood(self, stop):

@@ -105,11 +105,7 @@ class LabCase(unittest.TestCase):
     def background(self, host, argv, bypass=False, **more):
         """Starts a program that is killed, at the latest, when the test ends."""
         process = host.popen(argv, bypass=bypass, **more)
-
-        def end():
-            process.kill()
-            self.lab.forget(process)
-        self.addCleanup(end)
+        self.addCleanup(process.end)
         return process
 
     def serve(self, roles, argv, port, protocol="tcp", stop=True, **more):

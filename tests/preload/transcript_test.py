@@ -6,7 +6,6 @@ program runs a scenario, the counters of the XDP program and of the kernel's TCP
 TRANSCRIPTS=name,name in the environment limits the scenarios, for work on one of them.
 """
 
-import contextlib
 import difflib
 import os
 import select
@@ -73,11 +72,7 @@ class Session:
 
     def stop(self):
         for process in self.processes:
-            process.kill()
-            for pipe in (process.popen.stdin, process.popen.stdout):
-                with contextlib.suppress(BrokenPipeError):
-                    pipe.close()
-            self.case.lab.forget(process)
+            process.end()
         self.processes = []
 
     def run(self, name):

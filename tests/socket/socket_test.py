@@ -6,7 +6,6 @@ one host; their peer is a program on the kernel's sockets, on the other. With th
 counters of the XDP program and of the kernel's TCP must say that the kernel was bypassed.
 """
 
-import contextlib
 import difflib
 import os
 import select
@@ -72,11 +71,7 @@ class Session:
     def stop(self):
         if self.process is None:
             return
-        self.process.kill()
-        for pipe in (self.process.popen.stdin, self.process.popen.stdout):
-            with contextlib.suppress(BrokenPipeError):
-                pipe.close()
-        self.host.lab.forget(self.process)
+        self.process.end()
         self.process = None
 
     def run(self, name):

@@ -183,6 +183,14 @@ class Process:
             self.popen.kill()
         return self.popen.wait(LIMIT_S)
 
+    def end(self):
+        """Kills it, closes what it was spoken to through, and forgets what it said."""
+        self.kill()
+        for pipe in filter(None, (self.popen.stdin, self.popen.stdout)):
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+        self.host.lab.forget(self)
+
     def describe(self):
         state = "running" if self.alive() else f"status {self.popen.returncode}"
         return f"{shlex.join(self.argv)}\npid {self.pid}, {state}\n{tail(self.log())}"

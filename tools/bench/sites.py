@@ -122,8 +122,7 @@ class Site:
             if stop:
                 process.stop()
         finally:
-            process.kill()
-            self.lab.forget(process)
+            process.end()
 
     @contextlib.contextmanager
     def serve(self, argv, port, protocol="tcp", stop=True):
