@@ -68,6 +68,8 @@ class LabCase(unittest.TestCase):
     lab_type = Lab
     queues = 1
     with_brokers = True
+    # More words of their command lines.
+    broker_options = ()
     maxDiff = None
 
     def __init_subclass__(cls, **more):
@@ -86,7 +88,7 @@ class LabCase(unittest.TestCase):
         cls.client_host, cls.server_host = cls.lab.hosts
         if cls.with_brokers and is_built():
             for host in cls.lab.hosts:
-                host.start_broker()
+                host.start_broker(*cls.broker_options)
 
     def tearDown(self):
         # In the order of unittest: before the cleanups, so the programs are as they were.

@@ -3,10 +3,11 @@
 import csv
 import hashlib
 import io
+import os
 import random
 import unittest
 
-from lab_case import LabCase, over_roles
+from lab_case import LabCase, over_roles, wait_until
 
 # One request and its answer are at least a segment each way.
 LOADS = {
@@ -18,10 +19,10 @@ LOADS = {
 
 class RedisTest(LabCase):
 
-    def start(self, roles):
+    def start(self, roles, *more):
         port = self.lab.new_port()
         self.serve(roles, ["redis-server", "--port", port, "--bind", "0.0.0.0", "--protected-mode",
-                           "no", "--save", "", "--appendonly", "no", "--dir", self.lab.directory],
+                           "no", "--save", "", "--appendonly", "no", "--dir", self.lab.directory, *more],
                    port)
         return ["-h", self.server_host.address, "-p", port]
 
@@ -33,8 +34,7 @@ class RedisTest(LabCase):
         rows = {row["test"]: float(row["rps"]) for row in csv.DictReader(io.StringIO(done.out))}
         self.assertEqual(set(rows), {"SET", "GET"}, done.describe())
         self.assertTrue(all(rate > 0 for rate in rows.values()), done.describe())
-        info = self.client_host.run(["redis-cli", *where, "INFO", "stats"]).out
-        self.assertIn("rejected_connections:0", info)
+        self.assertEqual(self.info(where, "stats")["rejected_connections"], "0")
 
     @over_roles()
     def test_benchmark_with_one_connection(self, roles):
@@ -57,6 +57,32 @@ class RedisTest(LabCase):
             answer = self.call(roles, ["redis-cli", *where, "GET", "large"]).out
         self.assertEqual(hashlib.sha256(answer.rstrip("\n").encode()).hexdigest(),
                          hashlib.sha256(value.encode()).hexdigest())
+
+    def info(self, where, section):
+        lines = self.client_host.run(["redis-cli", *where, "INFO", section]).out.splitlines()
+        return dict(line.split(":", 1) for line in lines if ":" in line)
+
+    @over_roles()
+    def test_saves_in_the_background_under_load(self, roles):
+        """Its child has all the connections, and uses none."""
+        dump = f"{roles.name}.rdb"
+        where = self.start(roles, "--dbfilename", dump, "--rdbcompression", "no")
+        self.call(roles, ["redis-benchmark", *where, "-q", "-t", "set", "-r", "20000", "-n", "20000", "-P", "16"])
+        with self.proves(roles, frames=1000):
+            load = self.background(self.client_host, ["redis-benchmark", *where, "-t", "set,get", "-c", "20", "-r", "20000",
+                                                      "-n", "30000", "-d", "100", "--csv"], roles.client)
+            saves = 0
+            while load.alive():
+                self.client_host.run(["redis-cli", *where, "BGSAVE"])
+                wait_until(lambda: self.info(where, "persistence")["rdb_bgsave_in_progress"] == "0", "BGSAVE to end")
+                saves += 1
+            self.assertEqual(load.wait(), 0, load.describe())
+        self.assertGreaterEqual(saves, 2)
+        persistence = self.info(where, "persistence")
+        self.assertEqual((persistence["rdb_last_bgsave_status"], persistence["rdb_saves"]), ("ok", str(saves)))
+        self.assertEqual(self.info(where, "stats")["rejected_connections"], "0")
+        checked = self.client_host.run(["redis-check-rdb", os.path.join(self.lab.directory, dump)])
+        self.assertIn("RDB looks OK", checked.out, checked.describe())
 
 
 if __name__ == "__main__":

@@ -299,13 +299,13 @@ class Host:
 
     # The broker and its counters
 
-    def start_broker(self):
+    def start_broker(self, *options):
         """A broker that stays, so that counts outlive the programs. Ready when this returns."""
         ready, says_ready = os.pipe()
         with open(ready, encoding="utf-8") as answer:
             try:
                 self.broker = self.popen(
-                    [BROKER, "-i", self.iface, "--stay", "--ready-fd", says_ready],
+                    [BROKER, "-i", self.iface, "--stay", *options, "--ready-fd", says_ready],
                     pass_fds=[says_ready])
             finally:
                 os.close(says_ready)
