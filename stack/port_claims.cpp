@@ -57,17 +57,93 @@ Result<void> PortClaims::hold_one(uint8_t protocol, const SocketAddress& local) 
   return {};
 }
 
+Result<void> PortClaims::join(uint8_t protocol, const Binding& local) {
+  auto joined = join_one(protocol, local.address);
+  if (!joined || local.families == Families::kOwn) return joined;
+  auto both = join_one(protocol, local.over_v4());
+  if (both) return both;
+  leave_one(protocol, local.address);
+  drop_one(protocol, local.address);
+  return both;
+}
+
+Result<void> PortClaims::join_one(uint8_t protocol, const SocketAddress& local) {
+  auto share = table_.join(protocol, local);
+  if (!share) {
+    // Another address has the entry.
+    auto held = hold_one(protocol, local);
+    if (!held || find(protocol, local)->place != Place::kEntry) return held;
+    share = table_.join(protocol, local);
+    if (share) ++find(protocol, local)->members;
+    return {};
+  }
+  const Place place = *share == PortTable::Share::kElder ? Place::kEntry : Place::kMember;
+  Use* const use = find(protocol, local);
+  if (use == nullptr) {
+    uses_[key_of(protocol, local)].push_back({local.ip, 1, place, 1});
+    return {};
+  }
+  use->place = place;
+  ++use->users;
+  ++use->members;
+  return {};
+}
+
+bool PortClaims::rejoin(uint8_t protocol, const Binding& local) {
+  const bool own = rejoin_one(protocol, local.address);
+  return own && (local.families == Families::kOwn || rejoin_one(protocol, local.over_v4()));
+}
+
+bool PortClaims::rejoin_one(uint8_t protocol, const SocketAddress& local) {
+  Use* const use = find(protocol, local);
+  if (use == nullptr || (use->place != Place::kEntry && use->place != Place::kMember)) return false;
+  const auto share = table_.join(protocol, local);
+  if (!share) return false;
+  use->place = *share == PortTable::Share::kElder ? Place::kEntry : Place::kMember;
+  ++use->members;
+  return true;
+}
+
+void PortClaims::leave(uint8_t protocol, const Binding& local) {
+  leave_one(protocol, local.address);
+  if (local.families == Families::kBoth) leave_one(protocol, local.over_v4());
+}
+
+void PortClaims::leave_one(uint8_t protocol, const SocketAddress& local) {
+  Use* const use = find(protocol, local);
+  if (use == nullptr || use->members == 0 || --use->members != 0) return;
+  table_.leave(protocol, local);
+}
+
+bool PortClaims::needs_flows(uint8_t protocol, const SocketAddress& local) const {
+  const auto it = uses_.find(key_of(protocol, local));
+  return it != uses_.end() && std::any_of(it->second.begin(), it->second.end(), [](const Use& one) {
+           return one.place == Place::kMember;
+         });
+}
+
+PortTable::Others PortClaims::others(uint8_t protocol, const Binding& local) const {
+  PortTable::Others found = table_.others(protocol, local.address);
+  if (local.families == Families::kBoth) {
+    const PortTable::Others over_v4 = table_.others(protocol, local.over_v4());
+    found.members |= over_v4.members;
+    found.waiting |= over_v4.waiting;
+  }
+  return found;
+}
+
 Result<PortClaims::Place> PortClaims::claim(uint8_t protocol, const SocketAddress& local) {
   auto claimed = table_.claim(protocol, local);
   if (claimed) return Place::kEntry;
-  if (claimed.error() != EEXIST) return Error{claimed.error()};
   Use* const ours = in_entry(protocol, local);
   if (ours != nullptr && ours->ip.is_any()) return Place::kCovered;
-  if (ours != nullptr && local.ip.is_any()) {
+  const bool alone = table_.others(protocol, local).members == 0;
+  if (ours != nullptr && local.ip.is_any() && ours->place == Place::kEntry && alone) {
     table_.move(protocol, {ours->ip, local.port, 0}, local.ip);
     ours->place = Place::kCovered;
     return Place::kEntry;
   }
+  if (claimed.error() != EEXIST) return Error{claimed.error()};
   // Full, or another process has it already: the kernel serves what cannot be steered.
   if (local.ip.is_any() || !table_.add_flow(from_anybody(protocol, local))) {
     return Error{EADDRINUSE};
@@ -78,21 +154,26 @@ Result<PortClaims::Place> PortClaims::claim(uint8_t protocol, const SocketAddres
 PortClaims::Use* PortClaims::in_entry(uint8_t protocol, const SocketAddress& local) {
   const auto it = uses_.find(key_of(protocol, local));
   if (it == uses_.end()) return nullptr;
-  const auto use = std::find_if(it->second.begin(), it->second.end(),
-                                [](const Use& one) { return one.place == Place::kEntry; });
+  const auto use = std::find_if(it->second.begin(), it->second.end(), [](const Use& one) {
+    return one.place == Place::kEntry || one.place == Place::kMember;
+  });
   return use == it->second.end() ? nullptr : &*use;
 }
 
 void PortClaims::release_use(uint8_t protocol, uint16_t port, Use& use) {
   const SocketAddress local{use.ip, port, 0};
   const Place place = std::exchange(use.place, Place::kNowhere);
+  if (std::exchange(use.members, 0) != 0) table_.leave(protocol, local);
   if (place == Place::kFlow) table_.remove_flow(from_anybody(protocol, local));
-  if (place != Place::kEntry) return;
+  if (place != Place::kEntry && place != Place::kMember) return;
+  const bool shared = table_.others(protocol, local).members != 0;
   // Those that a claim of all addresses has covered stand for themselves now.
   bool handed_on = false;
   for (Use& other : uses_[key_of(protocol, local)]) {
     if (other.place != Place::kCovered) continue;
-    if (!handed_on) {
+    if (shared) {
+      other.place = Place::kNowhere;  // the address is the others', too
+    } else if (!handed_on && place == Place::kEntry) {
       table_.move(protocol, local, other.ip);
       other.place = Place::kEntry;
       handed_on = true;
@@ -101,7 +182,7 @@ void PortClaims::release_use(uint8_t protocol, uint16_t port, Use& use) {
       other.place = added ? Place::kFlow : Place::kNowhere;
     }
   }
-  if (!handed_on) table_.release(protocol, local);
+  if (!handed_on && place == Place::kEntry) table_.release(protocol, local);
 }
 
 void PortClaims::drop(uint8_t protocol, const Binding& local) {
@@ -131,7 +212,7 @@ Result<void> PortClaims::move_one(uint8_t protocol, const SocketAddress& from,
                                   const SocketAddress& to) {
   Use* const use = find(protocol, from);
   const bool alone = use != nullptr && use->users == 1 && use->place == Place::kEntry &&
-                     uses_[key_of(protocol, from)].size() == 1;
+                     use->members == 0 && uses_[key_of(protocol, from)].size() == 1;
   if (alone && from.port == to.port) {
     table_.move(protocol, from, to.ip);
     use->ip = to.ip;

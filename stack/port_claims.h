@@ -45,6 +45,20 @@ class PortClaims {
   // EADDRINUSE: another process's stack has it, or one of the two.
   Result<void> hold(uint8_t protocol, const Binding& local);
   void drop(uint8_t protocol, const Binding& local);
+  // Holds it beside other processes, if they have it: a share of what is new there is ours.
+  // EADDRINUSE: it is not to be had on that address.
+  Result<void> join(uint8_t protocol, const Binding& local);
+  // No share any more; it is held still. Comes before drop().
+  void leave(uint8_t protocol, const Binding& local);
+  // The share again, of a user that has left.
+  bool rejoin(uint8_t protocol, const Binding& local);
+  // One flow is ours whoever has the port.
+  bool add_flow(const Flow& flow) { return table_.add_flow(flow).ok(); }
+  void drop_flow(const Flow& flow) { table_.remove_flow(flow); }
+  // Whether a flow to there needs an entry of its own, as others have the port, too.
+  bool needs_flows(uint8_t protocol, const SocketAddress& local) const;
+  // Other processes that have a share.
+  PortTable::Others others(uint8_t protocol, const Binding& local) const;
   // A user of `from` becomes one of `to`. EADDRINUSE: as for hold(), and nothing has changed.
   Result<void> move(uint8_t protocol, const Binding& from, const Binding& to);
   // The claim goes, its users stay: their frames are steered by their flows. The next user claims
@@ -60,13 +74,15 @@ class PortClaims {
   bool only_elsewhere(uint8_t protocol, const SocketAddress& local) const;
 
  private:
-  // Where the claim is. The port's entry in the table has room for one; others are flows from
-  // anybody to one local address, or covered by our own claim of all addresses.
-  enum class Place : uint8_t { kNowhere, kEntry, kCovered, kFlow };
+  // Where the claim is. The port's entry in the table has room for one, and for who shares it;
+  // others are flows from anybody to one local address, or covered by our own claim of all
+  // addresses.
+  enum class Place : uint8_t { kNowhere, kEntry, kMember, kCovered, kFlow };
   struct Use {
     IpAddress ip;
     uint32_t users;
     Place place;
+    uint32_t members = 0;  // of the users
   };
 
   // The entry's in the table, and the port, which a raw protocol's entry is not by.
@@ -76,6 +92,9 @@ class PortClaims {
   Result<void> hold_one(uint8_t protocol, const SocketAddress& local);
   Result<void> move_one(uint8_t protocol, const SocketAddress& from, const SocketAddress& to);
   void drop_one(uint8_t protocol, const SocketAddress& local);
+  Result<void> join_one(uint8_t protocol, const SocketAddress& local);
+  bool rejoin_one(uint8_t protocol, const SocketAddress& local);
+  void leave_one(uint8_t protocol, const SocketAddress& local);
   const Use* find(uint8_t protocol, const SocketAddress& local) const;
   Use* find(uint8_t protocol, const SocketAddress& local);
   Result<Place> claim(uint8_t protocol, const SocketAddress& local);

@@ -388,14 +388,14 @@ Result<void> SocketFile::open_datagram() {
     notify(kPlacementChanged);
     return datagram_->rebind(local);
   }
-  auto opened = UdpEndpoint::open(the_stack(), local, *this, fd_, protocol_);
-  if (!opened) return Error{opened.error()};
-  datagram_ = *opened;
-  kernel_ready_ = true;
   int shared = 0;
   socklen_t bytes = sizeof shared;
   sys::getsockopt(fd_, SOL_SOCKET, SO_REUSEPORT, &shared, &bytes);
-  datagram_->set_shares_port(shared != 0);
+  auto opened =
+      UdpEndpoint::open(the_stack(), local, *this, fd_, protocol_, shared != 0 && !is_raw_socket());
+  if (!opened) return Error{opened.error()};
+  datagram_ = *opened;
+  kernel_ready_ = true;
   apply_options();
   place(Placement::kDatagram);
   return {};

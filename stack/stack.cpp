@@ -178,6 +178,12 @@ void Stack::isolate_connections(const SocketAddress& local) {
   claims_.release(IPPROTO_TCP, local);
 }
 
+void Stack::keep_flow(TcpEndpoint& endpoint) {
+  if (endpoint.exact_flow_ || !claims_.needs_flows(IPPROTO_TCP, endpoint.held_port_)) return;
+  const Flow flow{IPPROTO_TCP, endpoint.flow_.local, endpoint.flow_.remote};
+  endpoint.exact_flow_ = port_table_.add_flow(flow).ok();
+}
+
 void Stack::close_all() {
   for (TcpEndpoint* endpoint : tcp_.all()) {
     if (!endpoint->disowned_ && endpoint->listener_ == nullptr) endpoint->close(Fd());
@@ -560,7 +566,10 @@ void Stack::deliver_to_listener(pbuf* segment, const Packet& packet) {
     return;
   }
   if (listener == nullptr) counters().rx_no_socket.fetch_add(1, std::memory_order_relaxed);
-  if (listener == nullptr && claims_.only_elsewhere(IPPROTO_TCP, local)) {
+  const bool is_others =
+      listener == nullptr && (claims_.only_elsewhere(IPPROTO_TCP, local) ||
+                              (is_syn && port_table_.others(IPPROTO_TCP, local).members != 0));
+  if (is_others) {
     // It was on its way when the claim changed. What its peer sends again goes to its owner.
     pbuf_free(segment);
     return;

@@ -86,6 +86,9 @@ class Stack {
   // The listener at `local` goes but connections of its stay: from now on each is steered by its
   // own flow, and the port may be another program's.
   void isolate_connections(const SocketAddress& local) UP_REQUIRES(stack_mutex);
+  // An open connection to a port that other processes have, too, stays ours. Where the flow table
+  // is full, the steering program's memory has to do.
+  void keep_flow(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
 
   // A number for the kernel socket `fd` of a connection that is being closed, so that its port
   // stays ours. Where numbers are short, the oldest that is in TIME_WAIT is forgotten, as Linux
@@ -212,6 +215,7 @@ class Stack {
   void open_window(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
   void update_keepalive(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
   void enter_time_wait(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
+  void forget_flow(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
   void let_go(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
   uint8_t* write_ethernet(const MacAddress& destination, const IpAddress& to);
   // A chunk with its Ethernet header, reserved until it is submitted. Errors as send_udp()'s.

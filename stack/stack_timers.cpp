@@ -416,7 +416,17 @@ void Stack::enter_time_wait(TcpEndpoint& endpoint) {
   time_wait_.push_back({now_ns_ + kTimeWaitNs, &endpoint});
   ++time_wait_count_;
   if (time_wait_count_ > kMaxTimeWait) time_wait_[time_wait_first_].expires_ns = now_ns_;
+  // Many wait, and little comes for them: the steering program's memory will do.
+  if (endpoint.exact_flow_ && claims_.needs_flows(IPPROTO_TCP, endpoint.held_port_)) {
+    forget_flow(endpoint);
+  }
   due_at(time_wait_[time_wait_first_].expires_ns);
+}
+
+void Stack::forget_flow(TcpEndpoint& endpoint) {
+  if (!endpoint.exact_flow_) return;
+  port_table_.remove_flow({IPPROTO_TCP, endpoint.flow_.local, endpoint.flow_.remote});
+  endpoint.exact_flow_ = false;
 }
 
 Fd Stack::keep_kernel_socket(int fd) {
@@ -480,10 +490,7 @@ void Stack::let_go(TcpEndpoint& endpoint) {
     claims_.drop(IPPROTO_TCP, endpoint.held_port_);
     endpoint.held_port_ = {};
   }
-  if (endpoint.exact_flow_) {
-    port_table_.remove_flow({IPPROTO_TCP, endpoint.flow_.local, endpoint.flow_.remote});
-    endpoint.exact_flow_ = false;
-  }
+  forget_flow(endpoint);
   if (endpoint.kernel_socket_) {
     endpoint.kernel_socket_.reset();
     --kept_sockets_;

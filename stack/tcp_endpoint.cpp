@@ -106,6 +106,7 @@ struct LwipCallbacks {
       return ERR_OK;  // lwIP had no memory for one: the peer will send its SYN again
     TcpEndpoint& endpoint = self(arg);
     pcb->listener = nullptr;
+    endpoint.stack_.keep_flow(endpoint);
     endpoint.established();
     const uint64_t defer_ns = uint64_t{endpoint.options_.defer_accept_s} * kNsPerS;
     endpoint.deferred_until_ns_ = defer_ns == 0 ? 0 : endpoint.stack_.now_ns() + defer_ns;
@@ -165,6 +166,7 @@ Result<TcpEndpoint*> TcpEndpoint::connect(Stack& stack, const SocketAddress& loc
   endpoint->apply_options();
   stack.tcp().add(*endpoint);
   endpoint->in_demux_ = true;
+  stack.keep_flow(*endpoint);
   endpoint->record_ = stack.records().take(IPPROTO_TCP, local, remote, fd);
   const ip_addr_t to = to_lwip(remote.ip);
   const err_t error = tcp_connect(pcb, &to, remote.port, LwipCallbacks::connected);
@@ -455,8 +457,9 @@ void TcpEndpoint::publish() {
 
 Result<TcpListener*> TcpListener::open(Stack& stack, const Binding& local, int backlog,
                                        EndpointOwner& owner, int fd) {
-  auto held = stack.ports().hold(IPPROTO_TCP, local);
-  if (!held) return Error{held.error()};
+  // Whoever has the port, too, may: the kernel has let both listen there.
+  auto joined = stack.ports().join(IPPROTO_TCP, local);
+  if (!joined) return Error{joined.error()};
   stack.enter();
   PcbWindow window(nullptr);
   tcp_pcb* pcb = tcp_new();
@@ -470,6 +473,7 @@ Result<TcpListener*> TcpListener::open(Stack& stack, const Binding& local, int b
   }
   if (listening == nullptr) {
     if (pcb != nullptr) tcp_abort(pcb);
+    stack.ports().leave(IPPROTO_TCP, local);
     stack.ports().drop(IPPROTO_TCP, local);
     return Error{ENOBUFS};
   }
@@ -486,6 +490,7 @@ Result<TcpListener*> TcpListener::open(Stack& stack, const Binding& local, int b
 
 void TcpListener::close() {
   stack_.tcp().remove(*this);
+  stack_.ports().leave(IPPROTO_TCP, local_);
   std::vector<TcpEndpoint*> orphans(ready_.begin(), ready_.end());
   orphans.insert(orphans.end(), embryonic_.begin(), embryonic_.end());
   ready_.clear();

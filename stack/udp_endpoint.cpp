@@ -22,20 +22,40 @@ Binding claimed(uint8_t protocol, const Binding& local) {
 }  // namespace
 
 Result<UdpEndpoint*> UdpEndpoint::open(Stack& stack, const Binding& local, EndpointOwner& owner,
-                                       int fd, uint8_t protocol) {
-  auto held = stack.ports().hold(protocol, claimed(protocol, local));
-  if (!held) return Error{held.error()};
-  auto* endpoint = new UdpEndpoint(stack, local, owner, protocol);
+                                       int fd, uint8_t protocol, bool shares_port) {
+  auto* endpoint = new UdpEndpoint(stack, local, owner, protocol, shares_port);
+  auto held = endpoint->hold(claimed(protocol, local));
+  if (!held) {
+    delete endpoint;
+    return Error{held.error()};
+  }
   endpoint->remote_ = {IpAddress::any(local.address.ip.family()), 0, 0};
   stack.datagrams(protocol).add(*endpoint);
   endpoint->record_ = stack.records().take(protocol, local.address, endpoint->remote_, fd);
   return endpoint;
 }
 
+Result<void> UdpEndpoint::hold(const Binding& claim) {
+  PortClaims& ports = stack_.ports();
+  auto held = shares_port() ? ports.join(protocol_, claim) : ports.hold(protocol_, claim);
+  if (!held) return held;
+  claim_ = claim;
+  joined_ = shares_port();
+  return {};
+}
+
+void UdpEndpoint::drop() {
+  if (flow_) stack_.ports().drop_flow(*flow_);
+  flow_.reset();
+  if (joined_) stack_.ports().leave(protocol_, claim_);
+  joined_ = false;
+  stack_.ports().drop(protocol_, claim_);
+}
+
 void UdpEndpoint::close() {
   for (const Datagram& datagram : queue_) pbuf_free(datagram.data);
   if (is_bound()) stack_.datagrams(protocol_).remove(*this);
-  if (is_bound()) stack_.ports().drop(protocol_, claimed(protocol_, local_));
+  if (is_bound()) drop();
   stack_.records().give_back(record_);
   Stack& stack = stack_;
   delete this;
@@ -44,25 +64,48 @@ void UdpEndpoint::close() {
 
 void UdpEndpoint::set_remote(const SocketAddress& remote) {
   remote_ = remote;
+  follow_remote();
   if (record_ == nullptr) return;
   Records::set_remote(*record_, remote);
   publish();
 }
 
+// One that is connected has what comes from there, and no share of the rest; also where others have
+// the port.
+void UdpEndpoint::follow_remote() {
+  if (!shares_port_ || !is_bound()) return;
+  PortClaims& ports = stack_.ports();
+  if (joined_ && !shares_port()) {
+    ports.leave(protocol_, claim_);
+    joined_ = false;
+  } else if (!joined_ && shares_port() && ports.rejoin(protocol_, claim_)) {
+    joined_ = true;
+  }
+  if (flow_) ports.drop_flow(*flow_);
+  flow_.reset();
+  if (remote_.port == 0 || local_.address.ip.is_any()) return;
+  const Flow flow{protocol_, local_.address, remote_};
+  if (ports.add_flow(flow)) flow_ = flow;
+}
+
 Result<void> UdpEndpoint::rebind(const Binding& local) {
   if (local == local_) return {};
   PortClaims& ports = stack_.ports();
-  const Binding from = claimed(protocol_, local_);
   const Binding to = claimed(protocol_, local);
+  // A group's claim is not moved by one of its members.
+  const bool stays = shares_port_ && is_bound() && local.address.port == local_.address.port;
   if (local.address.port == 0) {
-    ports.drop(protocol_, from);
-  } else if (!is_bound() || from != to) {
-    auto held = is_bound() ? ports.move(protocol_, from, to) : ports.hold(protocol_, to);
-    if (!held) return held;
+    drop();
+  } else if (!is_bound()) {
+    if (auto held = hold(to); !held) return held;
+  } else if (!stays && claim_ != to) {
+    if (auto held = ports.move(protocol_, claim_, to); !held) return held;
+    claim_ = to;
   }
   if (is_bound()) stack_.datagrams(protocol_).remove(*this);
   local_ = local;
   if (is_bound()) stack_.datagrams(protocol_).add(*this);
+  follow_remote();
   if (record_ != nullptr) Records::set_local(*record_, local.address);
   return {};
 }

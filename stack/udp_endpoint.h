@@ -4,6 +4,7 @@
 #include <sys/uio.h>
 
 #include <deque>
+#include <optional>
 #include <span>
 
 #include "base/result.h"
@@ -27,10 +28,12 @@ struct Datagram {
 // Needs the stack mutex throughout; none of it blocks.
 class UdpEndpoint {
  public:
-  // Claims the port. EADDRINUSE: another process's stack has it. A raw socket has the number of its
+  // Claims the port; beside others, with `shares_port` (SO_REUSEPORT). EADDRINUSE: another
+  // process's stack has it. A raw socket has the number of its
   // protocol for a port, at either end (as inet_create() in net/ipv4/af_inet.c), and claims that.
   static Result<UdpEndpoint*> open(Stack& stack, const Binding& local, EndpointOwner& owner, int fd,
-                                   uint8_t protocol = IPPROTO_UDP) UP_REQUIRES(stack_mutex);
+                                   uint8_t protocol = IPPROTO_UDP, bool shares_port = false)
+      UP_REQUIRES(stack_mutex);
   void close() UP_REQUIRES(stack_mutex);
 
   // A wildcard with port 0 disconnects.
@@ -51,7 +54,6 @@ class UdpEndpoint {
       UP_REQUIRES(stack_mutex);
   void set_receive_buffer(size_t bytes) { limit_bytes_ = bytes; }
   // SO_REUSEPORT: until it is connected, it is one of several that are equal.
-  void set_shares_port(bool on) { shares_port_ = on; }
   bool shares_port() const { return shares_port_ && remote_.port == 0; }
   void set_record_timestamps(bool on) { timestamps_ = on; }
 
@@ -62,21 +64,33 @@ class UdpEndpoint {
   bool has_room() const { return queued_bytes_ < limit_bytes_; }
 
  private:
-  UdpEndpoint(Stack& stack, const Binding& local, EndpointOwner& owner, uint8_t protocol)
-      : stack_(stack), protocol_(protocol), local_(local), owner_(owner) {}
+  UdpEndpoint(Stack& stack, const Binding& local, EndpointOwner& owner, uint8_t protocol,
+              bool shares_port)
+      : stack_(stack),
+        protocol_(protocol),
+        local_(local),
+        claim_(local),
+        owner_(owner),
+        shares_port_(shares_port) {}
   ~UdpEndpoint() = default;
+  Result<void> hold(const Binding& claim) UP_REQUIRES(stack_mutex);
+  void drop() UP_REQUIRES(stack_mutex);
+  void follow_remote() UP_REQUIRES(stack_mutex);
   void publish() UP_REQUIRES(stack_mutex);
 
   Stack& stack_;
   const uint8_t protocol_;
   Binding local_;
+  Binding claim_;
   SocketAddress remote_;
   EndpointOwner& owner_;
   std::deque<Datagram> queue_;
   size_t queued_bytes_ = 0;
   size_t limit_bytes_ = 212992;  // net.core.rmem_default
   bool timestamps_ = false;
-  bool shares_port_ = false;
+  const bool shares_port_;
+  bool joined_ = false;       // a share of what comes to the claim is ours
+  std::optional<Flow> flow_;  // of one that is connected beside others on the port
   SocketRecord* record_ = nullptr;
 };
 

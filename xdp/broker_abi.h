@@ -21,7 +21,7 @@
 
 namespace underpass {
 
-constexpr uint32_t kBrokerProtocol = 4;
+constexpr uint32_t kBrokerProtocol = 5;
 
 enum class RequestKind : uint32_t {
   kAttach = 1,     // a slot and everything for it: kAttached

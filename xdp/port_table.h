@@ -25,11 +25,14 @@ uint32_t port_index_of(uint8_t protocol, const SocketAddress& local);
 // Whether an entry's claim is of this address, or of all.
 bool entry_covers(uint64_t entry, const IpAddress& ip);
 
+// Takes a slot out of an entry, whose members go on without it. The word of the claim is first.
+void leave_entry(up_port_entry& entry, uint32_t slot);
+
 // As the flow map has it.
 up_flow_key flow_key_of(const Flow& flow);
 
-// The steering tables as one client sees them. Entries of other clients are never changed: all
-// updates are compare-and-swap on the mapped array. Thread-safe for different ports; the stack
+// The steering tables as one client sees them. Claims of other clients are never changed: all
+// updates are atomic on the mapped array. Thread-safe for different ports; the stack
 // mutex guards the rest.
 class PortTable {
  public:
@@ -42,8 +45,27 @@ class PortTable {
   Result<void> claim(uint8_t protocol, const SocketAddress& local);
   // Our claim of `held` is one of another address from now on, or of all.
   void move(uint8_t protocol, const SocketAddress& held, const IpAddress& to);
-  // The port's frames go to the kernel again, but flows added with add_flow() stay ours.
+  // The port's frames go to the kernel again, or to its other members, but flows added with
+  // add_flow() stay ours.
   void release(uint8_t protocol, const SocketAddress& local);
+
+  // Beside others who have the same: what is new to the port goes to one of its members. As claim()
+  // where nobody has it. EEXIST, EADDRINUSE: another address's claim is in the way.
+  enum class Share : uint8_t {
+    kElder,   // what has no owner of its own is ours
+    kMember,  // a connection that outlives its opening needs add_flow()
+  };
+  Result<Share> join(uint8_t protocol, const SocketAddress& local);
+  // No more. Whoever is the elder stays that until release().
+  void leave(uint8_t protocol, const SocketAddress& local);
+  // Whether we wait for a connection right now: those who do are given the next one.
+  void wait(uint8_t protocol, const SocketAddress& local, bool waits);
+  // The other members of the port, of which some wait.
+  struct Others {
+    uint32_t members;
+    uint32_t waiting;
+  };
+  Others others(uint8_t protocol, const SocketAddress& local) const;
   // This flow of the port is ours, whoever has the port: for connections that outlive their
   // listener, for a port that the entry holds on another address. E2BIG: the flow table is full.
   // EEXIST: it is there.
@@ -54,6 +76,9 @@ class PortTable {
   void take_flow_back(const Flow& flow);
 
  private:
+  up_port_entry& entry_of(uint8_t protocol, const SocketAddress& local) const {
+    return entries_[port_index_of(protocol, local)];
+  }
   void replace(uint8_t protocol, const SocketAddress& held, uint64_t claim);
 
   up_port_entry* entries_ = nullptr;

@@ -8,6 +8,8 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 /* Set before loading. */
 const volatile __u32 queues = 1;
 const volatile __u32 max_frame_bytes = 1792;
+/* Peers choose ports, and must not know which of them fall to the same member. */
+const volatile __u32 hash_seed = 1;
 
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
@@ -24,6 +26,13 @@ struct {
   __type(key, struct up_flow_key);
   __type(value, __u32);
 } up_flows SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_LRU_HASH);
+  __uint(max_entries, UP_MAX_CHOICES);
+  __type(key, struct up_flow_key);
+  __type(value, __u32);
+} up_choices SEC(".maps");
 
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);
@@ -52,11 +61,12 @@ static __always_inline void count(__u32 counter, __u64 by) {
   if (value) *value += by;
 }
 
-static __always_inline __u64 port_entry(__u32 index) {
-  struct up_port_entry* entry = bpf_map_lookup_elem(&up_ports, &index);
-  if (!entry) return 0;
-  return *(volatile __u64*)&entry->value; /* once: clients store it at any time */
+static __always_inline struct up_port_entry* port_entry(__u32 index) {
+  return bpf_map_lookup_elem(&up_ports, &index);
 }
+
+/* Once: clients store it at any time. */
+static __always_inline __u64 read_once(const __u64* word) { return *(const volatile __u64*)word; }
 
 static __always_inline int parse(int family, struct cursor* cursor, struct up_flow_key* flow) {
   int next = family == UP_FAMILY_V4 ? parse_ipv4(cursor, flow) : parse_ipv6(cursor, flow);
@@ -64,8 +74,8 @@ static __always_inline int parse(int family, struct cursor* cursor, struct up_fl
   if (next == IPPROTO_TCP) return parse_ports(cursor, flow, 20);
   if (next == IPPROTO_UDP) return parse_ports(cursor, flow, 8);
   if (next == IPPROTO_ICMP || next == IPPROTO_ICMPV6) return UP_PASS(pass_protocol);
-  if (port_entry(UP_PROTOCOL_INDEX(family, next)) == 0) return UP_PASS(pass_protocol);
-  return 0;
+  struct up_port_entry* entry = port_entry(UP_PROTOCOL_INDEX(family, next));
+  return entry && read_once(&entry->value) != 0 ? 0 : UP_PASS(pass_protocol);
 }
 
 static __always_inline __u32 entry_index(int family, const struct up_flow_key* flow) {
@@ -87,21 +97,65 @@ static __always_inline int is_own(const struct up_address* any, const __u8* ip) 
   return find_address(ip) != 0;
 }
 
+static __always_inline __u32 flow_hash(const struct up_flow_key* flow) {
+  __u32 word[10];
+  __u32 hash = hash_seed;
+  __builtin_memcpy(word, flow, sizeof(word));
+#pragma unroll
+  for (int i = 0; i < 9; ++i) {
+    hash = (hash ^ word[i]) * 0x9e3779b1U;
+    hash ^= hash >> 15;
+  }
+  return hash;
+}
+
+/* One of the slots with a bit, as reuseport_select_sock() in net/core/sock_reuseport.c: -1 where
+ * there is none. */
+static __always_inline int pick(__u32 slots, const struct up_flow_key* flow) {
+  __u32 count = __builtin_popcount(slots);
+  if (count == 0) return -1;
+  __u32 left = (__u32)((__u64)flow_hash(flow) * count >> 32);
+  for (int i = 0; i < UP_MAX_SLOTS && left != 0; ++i, --left) slots &= slots - 1;
+  return __builtin_popcount((slots & -slots) - 1);
+}
+
+/* Of a port that several slots have: one of them, or -1 where it is the kernel's. `elder` has what
+ * was there before. What a SYN begins stays with whom it was given to for as long as that one takes
+ * new connections; when it is open, it is in the flow map. */
+static __always_inline int choose(const struct up_flow_key* flow, __u64 members, int elder,
+                                  int is_tcp, int is_new) {
+  if (!is_tcp) return pick((__u32)members, flow);
+  __u32* chosen = bpf_map_lookup_elem(&up_choices, flow);
+  if (!is_new) return chosen ? (int)*chosen : elder;
+  if (chosen && *chosen < UP_MAX_SLOTS && (members & UP_MEMBER(*chosen))) return (int)*chosen;
+  __u32 waiting = (__u32)(members >> UP_MAX_SLOTS) & (__u32)members;
+  __u32 slot = pick(waiting ? waiting : (__u32)members, flow);
+  bpf_map_update_elem(&up_choices, flow, &slot, BPF_ANY);
+  return (int)slot;
+}
+
 /* The slot that the flow belongs to, or -1, which UP_FLOW_OF_KERNEL is too. */
-static __always_inline int find_slot(int family, struct up_flow_key* flow) {
-  __u64 value = port_entry(entry_index(family, flow));
+static __always_inline int find_slot(int family, const struct up_flow_key* flow, int is_new,
+                                     int* shared) {
+  struct up_port_entry* entry = port_entry(entry_index(family, flow));
+  if (!entry) return -1;
+  __u64 value = read_once(&entry->value);
   if (value == 0) return -1;
   if (value & UP_PORT_FLOWS_MASK) {
     __u32* slot = bpf_map_lookup_elem(&up_flows, flow);
     if (slot) return (int)*slot;
-    __builtin_memset(flow->remote_ip, 0, sizeof(flow->remote_ip));
-    flow->remote_port = 0;
-    slot = bpf_map_lookup_elem(&up_flows, flow);
+    struct up_flow_key from_anybody = *flow;
+    __builtin_memset(from_anybody.remote_ip, 0, sizeof(from_anybody.remote_ip));
+    from_anybody.remote_port = 0;
+    slot = bpf_map_lookup_elem(&up_flows, &from_anybody);
     if (slot) return (int)*slot;
   }
   __u32 address = value >> UP_PORT_ADDRESS_SHIFT;
   if (address != 0 && address != up_fold_address(family, flow->local_ip)) return -1;
-  return (int)(value & UP_PORT_SLOT_MASK) - 1;
+  int elder = (int)(value & UP_PORT_SLOT_MASK) - 1;
+  if (!(value & UP_PORT_SHARED)) return elder;
+  *shared = 1;
+  return choose(flow, read_once(&entry->members), elder, flow->protocol == IPPROTO_TCP, is_new);
 }
 
 /* Of a packet at the cursor; the frame has `bytes`. Once for each family, which is a constant in
@@ -119,15 +173,15 @@ static __always_inline int steer(struct xdp_md* ctx, int family, struct cursor* 
     count(UP_STEER_pass_address, 1);
     return XDP_PASS;
   }
-  __u32 protocol = flow.protocol;
-  struct up_address_key source; /* find_slot() writes over the flow's */
-  __builtin_memcpy(source.ip, flow.remote_ip, sizeof(source.ip));
-  int slot = find_slot(family, &flow);
+  /* parse_ports() has seen that the header is there; the cursor still stands before it. */
+  int is_new = flow.protocol == IPPROTO_TCP && cursor->at + 20 <= cursor->end && opens(cursor->at);
+  int shared = 0;
+  int slot = find_slot(family, &flow, is_new, &shared);
   if (slot < 0) {
     count(UP_STEER_pass_port, 1);
     return XDP_PASS;
   }
-  if (is_nobodys(family, source.ip) || is_own(to, source.ip)) {
+  if (is_nobodys(family, flow.remote_ip) || is_own(to, flow.remote_ip)) {
     count(UP_STEER_pass_martian, 1);
     return XDP_PASS;
   }
@@ -140,13 +194,17 @@ static __always_inline int steer(struct xdp_md* ctx, int family, struct cursor* 
   /* A queue that was added later has no rings: its index would be another slot's. */
   if (ctx->rx_queue_index >= queues ||
       bpf_redirect_map(&up_xsks, index, XDP_PASS) != XDP_REDIRECT) {
+    if (shared && is_new) { /* the kernel answers, and has what follows */
+      __u32 kernel = UP_FLOW_OF_KERNEL;
+      bpf_map_update_elem(&up_choices, &flow, &kernel, BPF_ANY);
+    }
     count(UP_STEER_pass_no_socket, 1);
     return XDP_PASS;
   }
-  if (protocol == IPPROTO_TCP) {
+  if (flow.protocol == IPPROTO_TCP) {
     count(UP_STEER_tcp_frames, 1);
     count(UP_STEER_tcp_bytes, bytes);
-  } else if (protocol == IPPROTO_UDP) {
+  } else if (flow.protocol == IPPROTO_UDP) {
     count(UP_STEER_udp_frames, 1);
     count(UP_STEER_udp_bytes, bytes);
   } else {

@@ -18,12 +18,17 @@
 #define UP_PROTOCOL_INDEX(family, protocol) (4U * 65536U + (__u32)(family)*256U + (__u32)(protocol))
 #define UP_PORT_INDEX(family, protocol_index, port) \
   (((__u32)(family)*2U + (__u32)(protocol_index)) * 65536U + (__u32)(port))
-/* Written as a whole (compare and swap), read as a whole. */
+/* Each word is written as a whole (compare and swap), and read as a whole. */
 struct up_port_entry {
   __u64 value;
+  /* Who takes what is new to the port. Only looked at where the value says UP_PORT_SHARED. */
+  __u64 members;
 };
-/* Lowest 16 bits: slot + 1, or 0 for the kernel. */
-#define UP_PORT_SLOT_MASK ((__u64)0xffff)
+/* Lowest 15 bits: slot + 1, or 0 for the kernel. Where the port is shared, the slot that has what
+ * nobody else is known to have: connections from before. */
+#define UP_PORT_SLOT_MASK ((__u64)0x7fff)
+/* Several slots have had the port: the members say whose a new connection is, or a datagram. */
+#define UP_PORT_SHARED ((__u64)0x8000)
 /* Flows of this port are looked up in the flow map first. The next 16 bits count them. */
 #define UP_PORT_FLOWS_SHIFT 16
 #define UP_PORT_FLOWS_ONE ((__u64)1 << UP_PORT_FLOWS_SHIFT)
@@ -31,6 +36,12 @@ struct up_port_entry {
 /* Upper half: the local address that the slot has the port on, folded to 32 bits, or 0 for all of
  * the interface. */
 #define UP_PORT_ADDRESS_SHIFT 32
+
+/* Of the members, the lower half: a bit for each slot. The upper half: those of them that wait for
+ * a connection at this moment, who come first. */
+#define UP_MAX_SLOTS 32
+#define UP_MEMBER(slot) ((__u64)1 << (slot))
+#define UP_MEMBER_WAITS(slot) ((__u64)1 << ((slot) + UP_MAX_SLOTS))
 
 /* Of an address in memory order. IPv4's own 4 bytes; of an IPv6 address all 16, since the
  * interface's link-local and its global one end alike. Never 0 but for 0.0.0.0. */
@@ -56,6 +67,9 @@ struct up_flow_key {
 #define UP_FLOW_OF_KERNEL (~(__u32)0)
 /* Fewer than the bits above the slot can count, even when all are of one port. */
 #define UP_MAX_FLOWS 61440
+/* Connections that are being opened to shared ports, and who was chosen for them; the oldest are
+ * forgotten. Once open, a connection has an entry in the flow map: its slot makes it. */
+#define UP_MAX_CHOICES 16384
 
 struct up_address_key {
   __u8 ip[16];

@@ -98,6 +98,12 @@ static __always_inline int is_nobodys(int family, const __u8* ip) {
   return family == UP_FAMILY_V4 ? is_nobodys_v4(&ip[12]) : is_nobodys_v6(ip);
 }
 
+/* The flags of the TCP header at `at`, which is there: does it open a connection? */
+static __always_inline int opens(const void* at) {
+  __u8 flags = ((const __u8*)at)[13];
+  return (flags & 0x12) == 0x02; /* SYN without ACK */
+}
+
 /* TCP's and UDP's first four bytes are the ports; `header_bytes` must be there too. */
 static __always_inline int parse_ports(struct cursor* cursor, struct up_flow_key* flow,
                                        __u32 header_bytes) {

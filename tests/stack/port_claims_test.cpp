@@ -189,3 +189,49 @@ Test(port_claims, both_families_become_one_address) {
   cr_expect_eq(network.a.port_owner(IPPROTO_UDP, 53, AF_INET6), 1);
   cr_expect_eq(network.a.port_claim(IPPROTO_UDP, 53), IpAddress::any(AF_INET));
 }
+
+Test(port_claims, a_listeners_port_is_shared_with_another_process) {
+  Network network;
+  network.a.give_port_away(IPPROTO_TCP, 80);
+  PortClaims& ports = network.a.stack().ports();
+  cr_expect(ports.join(IPPROTO_TCP, any(80)).ok());
+  cr_expect(ports.needs_flows(IPPROTO_TCP, any(80)));
+  cr_expect(ports.needs_flows(IPPROTO_TCP, on("10.0.0.1", 80)));
+  cr_expect_eq(network.a.port_owner(IPPROTO_TCP, 80), 7, "its own connections are its own");
+  cr_expect(ports.hold(IPPROTO_TCP, any(80)).ok(), "an accepted connection");
+  ports.leave(IPPROTO_TCP, any(80));
+  ports.drop(IPPROTO_TCP, any(80));
+  cr_expect(ports.needs_flows(IPPROTO_TCP, any(80)));
+  ports.drop(IPPROTO_TCP, any(80));
+  cr_expect_not(ports.needs_flows(IPPROTO_TCP, any(80)));
+  cr_expect_eq(network.a.port_owner(IPPROTO_TCP, 80), 7);
+}
+
+Test(port_claims, who_joins_a_free_port_has_it_as_before) {
+  Network network;
+  PortClaims& ports = network.a.stack().ports();
+  const Binding both{any_v6(80), Families::kBoth};
+  cr_expect(ports.join(IPPROTO_TCP, both).ok());
+  cr_expect_not(ports.needs_flows(IPPROTO_TCP, any(80)));
+  cr_expect(ports.join(IPPROTO_TCP, on("10.0.0.1", 80)).ok(), "it is covered");
+  ports.leave(IPPROTO_TCP, both);
+  ports.drop(IPPROTO_TCP, both);
+  cr_expect_eq(network.a.port_owner(IPPROTO_TCP, 80, AF_INET6), 0);
+  cr_expect_eq(network.a.port_claim(IPPROTO_TCP, 80), ip("10.0.0.1"));
+  ports.leave(IPPROTO_TCP, on("10.0.0.1", 80));
+  ports.drop(IPPROTO_TCP, on("10.0.0.1", 80));
+  cr_expect_eq(network.a.port_owner(IPPROTO_TCP, 80), 0);
+}
+
+Test(port_claims, both_families_are_joined_or_none) {
+  Network network;
+  network.a.give_port_away(IPPROTO_TCP, 80);
+  PortClaims& ports = network.a.stack().ports();
+  cr_expect(ports.join(IPPROTO_TCP, Binding{any_v6(80), Families::kBoth}).ok());
+  cr_expect_eq(network.a.port_owner(IPPROTO_TCP, 80, AF_INET6), 1);
+  cr_expect_eq(network.a.port_owner(IPPROTO_TCP, 80), 7);
+  ports.leave(IPPROTO_TCP, Binding{any_v6(80), Families::kBoth});
+  ports.drop(IPPROTO_TCP, Binding{any_v6(80), Families::kBoth});
+  cr_expect_eq(network.a.port_owner(IPPROTO_TCP, 80, AF_INET6), 0);
+  cr_expect_eq(network.a.port_owner(IPPROTO_TCP, 80), 7);
+}

@@ -72,6 +72,7 @@ std::vector<uint8_t> frame_of(const FrameSpec& spec) {
       spec.ether_type == ETH_P_IPV6 ? write_ipv6(ip, spec) : write_ipv4(ip, spec);
   const uint16_t ports[] = {htons(spec.from_port), htons(spec.to_port)};
   std::memcpy(ip + ip_bytes, ports, sizeof ports);
+  ip[ip_bytes + 13] = spec.tcp_flags;
   frame.resize(spec.bytes != 0 ? spec.bytes : sizeof ethernet + ip_bytes + sizeof(tcphdr));
   return frame;
 }

@@ -31,6 +31,7 @@ struct FrameSpec {
   uint8_t header_words = 5;    // IPv4's
   uint8_t version = 4;
   uint32_t bytes = 0;  // of the frame; 0: what its headers need
+  uint8_t tcp_flags = 0;
 };
 // The header is IPv6's where the type says so.
 std::vector<uint8_t> frame_of(const FrameSpec& spec);

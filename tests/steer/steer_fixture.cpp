@@ -45,9 +45,10 @@ void SteerFixture::claim(uint8_t protocol, uint16_t port, uint32_t slot, int fam
   set_entry(protocol, port, slot + 1, family);
 }
 
-void SteerFixture::set_entry(uint8_t protocol, uint16_t port, uint64_t value, int family) {
+void SteerFixture::set_entry(uint8_t protocol, uint16_t port, uint64_t value, int family,
+                             uint64_t members) {
   const uint32_t index = port_index_of(protocol, {IpAddress::any(family), port, 0});
-  const up_port_entry entry{value};
+  const up_port_entry entry{value, members};
   cr_assert_eq(bpf_map_update_elem(bpf_map__fd(program_->maps.up_ports), &index, &entry, BPF_ANY),
                0);
 }
@@ -57,6 +58,30 @@ void SteerFixture::give_socket(uint32_t slot) {
   const uint32_t index = slot * kSteerQueues;
   const int fd = xsks_[slot].get();
   cr_assert_eq(bpf_map_update_elem(bpf_map__fd(program_->maps.up_xsks), &index, &fd, BPF_ANY), 0);
+}
+
+void SteerFixture::take_socket(uint32_t slot) {
+  const uint32_t index = slot * kSteerQueues;
+  cr_assert_eq(bpf_map_delete_elem(bpf_map__fd(program_->maps.up_xsks), &index), 0);
+}
+
+std::optional<uint32_t> SteerFixture::choice(const up_flow_key& key) const {
+  uint32_t slot = 0;
+  if (bpf_map_lookup_elem(bpf_map__fd(program_->maps.up_choices), &key, &slot) != 0) {
+    return std::nullopt;
+  }
+  return slot;
+}
+
+size_t SteerFixture::choices() const {
+  const int map = bpf_map__fd(program_->maps.up_choices);
+  size_t count = 0;
+  up_flow_key key{};
+  for (int more = bpf_map_get_next_key(map, nullptr, &key); more == 0; ++count) {
+    const up_flow_key last = key;
+    more = bpf_map_get_next_key(map, &last, &key);
+  }
+  return count;
 }
 
 void SteerFixture::add_flow(const up_flow_key& key, uint32_t slot) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/address.h"
@@ -29,8 +30,14 @@ class SteerFixture {
   void claim(uint8_t protocol, uint16_t port, uint32_t slot, int family = AF_INET);
   // Rings for the slot's rx queue 0, which is the one that test runs come from.
   void give_socket(uint32_t slot);
-  void set_entry(uint8_t protocol, uint16_t port, uint64_t value, int family = AF_INET);
+  void take_socket(uint32_t slot);
+  void set_entry(uint8_t protocol, uint16_t port, uint64_t value, int family = AF_INET,
+                 uint64_t members = 0);
   void add_flow(const up_flow_key& key, uint32_t slot);
+
+  // Which slot the program has given a connection to; nothing: none that it remembers.
+  std::optional<uint32_t> choice(const up_flow_key& key) const;
+  size_t choices() const;
 
   // Runs the program once over the frame; returns its verdict.
   int run(const void* frame, size_t bytes);

@@ -17,6 +17,9 @@ struct Table {
   uint64_t tcp(uint16_t port) {
     return entries[UP_PORT_INDEX(UP_FAMILY_V4, UP_PORT_TCP, port)].value;
   }
+  uint64_t members(uint16_t port) {
+    return entries[UP_PORT_INDEX(UP_FAMILY_V4, UP_PORT_TCP, port)].members;
+  }
   uint64_t udp(uint16_t port) {
     return entries[UP_PORT_INDEX(UP_FAMILY_V4, UP_PORT_UDP, port)].value;
   }
@@ -152,4 +155,84 @@ Test(port_table, ipv6_addresses_that_end_alike_are_two) {
   const uint64_t entry = table.entries[port_index_of(IPPROTO_TCP, global)].value;
   cr_assert(entry_covers(entry, global.ip));
   cr_assert_not(entry_covers(entry, link_local.ip));
+}
+
+Test(port_table, who_joins_has_it_alone_where_it_is_free) {
+  Table table;
+  PortTable ports = table.of(4);
+  cr_assert_eq(ports.join(IPPROTO_TCP, any(80)).value(), PortTable::Share::kElder);
+  cr_assert_eq(table.tcp(80), 5);
+  cr_assert_eq(table.members(80), UP_MEMBER(4));
+  ports.leave(IPPROTO_TCP, any(80));
+  ports.release(IPPROTO_TCP, any(80));
+  cr_assert_eq(table.tcp(80), 0);
+  cr_assert_eq(table.members(80), 0);
+}
+
+Test(port_table, others_join_whoever_has_it) {
+  Table table;
+  PortTable first = table.of(0), second = table.of(1), third = table.of(2);
+  cr_assert(first.claim(IPPROTO_TCP, on(7, 80)));
+  cr_assert_eq(second.join(IPPROTO_TCP, on(7, 80)).value(), PortTable::Share::kMember);
+  cr_assert_eq(table.tcp(80), entry_of(7, UP_PORT_SHARED | 1));
+  cr_assert_eq(table.members(80), UP_MEMBER(1), "the first has never joined");
+  cr_assert_eq(first.join(IPPROTO_TCP, on(7, 80)).value(), PortTable::Share::kElder);
+  cr_assert_eq(third.join(IPPROTO_TCP, any(80)).error(), EADDRINUSE);
+  cr_assert_eq(third.join(IPPROTO_TCP, on(8, 80)).error(), EEXIST);
+  cr_assert_eq(third.claim(IPPROTO_TCP, on(7, 80)).error(), EADDRINUSE);
+  cr_assert_eq(table.members(80), UP_MEMBER(0) | UP_MEMBER(1));
+  cr_assert_eq(first.others(IPPROTO_TCP, any(80)).members, UP_MEMBER(1));
+}
+
+Test(port_table, a_shared_port_goes_with_its_last_member) {
+  for (const bool elder_first : {true, false}) {
+    Table table;
+    PortTable first = table.of(0), second = table.of(1);
+    cr_assert(first.join(IPPROTO_TCP, on(7, 80)));
+    cr_assert(second.join(IPPROTO_TCP, on(7, 80)));
+    if (!elder_first) second.leave(IPPROTO_TCP, on(7, 80));
+    first.leave(IPPROTO_TCP, on(7, 80));
+    first.release(IPPROTO_TCP, on(7, 80));
+    if (elder_first) {
+      cr_assert_eq(table.tcp(80), entry_of(7, UP_PORT_SHARED), "without an elder");
+      cr_assert_eq(first.claim(IPPROTO_TCP, any(80)).error(), EADDRINUSE);
+      second.leave(IPPROTO_TCP, on(7, 80));
+    }
+    cr_assert_eq(table.tcp(80), 0);
+    cr_assert_eq(table.members(80), 0);
+  }
+}
+
+Test(port_table, a_dead_slot_leaves_its_entries) {
+  Table table;
+  PortTable first = table.of(0), second = table.of(1);
+  cr_assert(first.join(IPPROTO_TCP, any(80)));
+  cr_assert(second.join(IPPROTO_TCP, any(80)));
+  second.wait(IPPROTO_TCP, any(80), true);
+  up_port_entry& entry = table.entries[port_index_of(IPPROTO_TCP, any(80))];
+  entry.value += 2 * UP_PORT_FLOWS_ONE;
+  leave_entry(entry, 5);
+  cr_assert_eq(entry.value, 2 * UP_PORT_FLOWS_ONE + UP_PORT_SHARED + 1, "it has nothing there");
+  leave_entry(entry, 0);
+  cr_assert_eq(entry.value, 2 * UP_PORT_FLOWS_ONE + UP_PORT_SHARED);
+  leave_entry(entry, 1);
+  cr_assert_eq(entry.value, 2 * UP_PORT_FLOWS_ONE);
+  cr_assert_eq(entry.members, 0);
+}
+
+Test(port_table, who_waits_can_be_seen) {
+  Table table;
+  PortTable first = table.of(0), second = table.of(31);
+  cr_assert(first.join(IPPROTO_TCP, any(80)));
+  cr_assert(second.join(IPPROTO_TCP, any(80)));
+  cr_assert_eq(first.others(IPPROTO_TCP, any(80)).waiting, 0);
+  second.wait(IPPROTO_TCP, any(80), true);
+  cr_assert_eq(table.members(80), UP_MEMBER(0) | UP_MEMBER(31) | UP_MEMBER_WAITS(31));
+  cr_assert_eq(first.others(IPPROTO_TCP, any(80)).waiting, UP_MEMBER(31));
+  cr_assert_eq(second.others(IPPROTO_TCP, any(80)).waiting, 0);
+  second.wait(IPPROTO_TCP, any(80), false);
+  cr_assert_eq(first.others(IPPROTO_TCP, any(80)).waiting, 0);
+  second.wait(IPPROTO_TCP, any(80), true);
+  second.leave(IPPROTO_TCP, any(80));
+  cr_assert_eq(table.members(80), UP_MEMBER(0));
 }

@@ -20,6 +20,7 @@
 
 #include "base/limits.h"
 #include "base/log.h"
+#include "base/siphash.h"
 #include "base/sys.h"
 #include "xdp/broker/refusal.h"
 #include "xdp/steer.skel.h"
@@ -94,6 +95,7 @@ steer_bpf* open_program(const Nic& nic, uint32_t slots) {
   if (program == nullptr) throw Refusal("opening the XDP program", errno);
   program->rodata->queues = nic.rx_queues;
   program->rodata->max_frame_bytes = kMaxFrameBytes;
+  program->rodata->hash_seed = static_cast<uint32_t>(random_sip_key().k0);
   if (bpf_map__set_max_entries(program->maps.up_xsks, slots * nic.rx_queues) != 0) {
     steer_bpf__destroy(program);
     throw Refusal("sizing the XSKMAP", errno);
@@ -245,12 +247,8 @@ void Steering::forget_slot(uint32_t slot) {
     bpf_map_delete_elem(map_fd(program_->maps.up_xsks), &index);
   }
   for (uint32_t i = 0; i < UP_PORT_ENTRIES; ++i) {
-    auto* const entry = &ports_[i].value;
-    auto seen = __atomic_load_n(entry, __ATOMIC_RELAXED);
-    while ((seen & UP_PORT_SLOT_MASK) == slot + 1 &&
-           !__atomic_compare_exchange_n(entry, &seen, seen & UP_PORT_FLOWS_MASK, false,
-                                        __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
-    }
+    // Free ones stay unwritten, and most are.
+    if (ports_[i].value != 0 || ports_[i].members != 0) leave_entry(ports_[i], slot);
   }
   forget_flows(slot);
   // Runs of the XDP program that have seen the old entries end: a grace period of RCU.
@@ -324,6 +322,14 @@ std::optional<uint32_t> Steering::owner_of(uint8_t protocol, const SocketAddress
     }
   }
   if (!entry_covers(value, local.ip)) return std::nullopt;
+  if ((value & UP_PORT_SHARED) != 0) {
+    const up_flow_key key = flow_key_of({protocol, local, remote});
+    uint32_t chosen = 0;
+    if (bpf_map_lookup_elem(map_fd(program_->maps.up_choices), &key, &chosen) == 0) {
+      if (chosen == UP_FLOW_OF_KERNEL) return std::nullopt;
+      return chosen;
+    }
+  }
   const auto owner = static_cast<uint32_t>(value & UP_PORT_SLOT_MASK);
   if (owner == 0) return std::nullopt;
   return owner - 1;
