@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "base/user_pointer.h"
+#include "shim/fd_sets.h"
 #include "shim/fd_table.h"
 #include "shim/poller.h"
 #include "shim/posix_border.h"
@@ -62,27 +63,84 @@ bool read_signals(const void* set, long bytes, sigset_t& out) {
   return true;
 }
 
+// One that libc's function would read, or nothing. False: the kernel says EFAULT.
+template <class Time>
+bool is_readable(const Time* limit) {
+  return limit == nullptr || is_user_object(limit);
+}
+
+timespec left_of(timespec limit, uint64_t passed_ns) {
+  constexpr auto kSecondNs = static_cast<long>(kNsPerS);
+  limit.tv_sec -= static_cast<time_t>(passed_ns / kNsPerS);
+  limit.tv_nsec -= static_cast<long>(passed_ns % kNsPerS);
+  if (limit.tv_nsec < 0) {
+    limit.tv_nsec += kSecondNs;
+    --limit.tv_sec;
+  }
+  return limit.tv_sec < 0 ? timespec{0, 0} : limit;
+}
+
 // The kernel writes back how much of the limit was left (poll(2), select(2)); libc's functions do
-// not.
+// not. What is no time is left as it is.
 template <class Wait>
 long with_time_left(timespec* limit, Wait wait) {
-  if (limit == nullptr || !is_user_object(limit)) return wait();
+  if (limit == nullptr) return wait();
   const timespec given = *limit;
   const uint64_t start = monotonic_ns();
   const long result = wait();
-  if (given.tv_sec < 0 || given.tv_nsec < 0) return result;
-  const uint64_t whole =
-      static_cast<uint64_t>(given.tv_sec) * kNsPerS + static_cast<uint64_t>(given.tv_nsec);
-  const uint64_t left = whole - std::min(whole, monotonic_ns() - start);
-  *limit = {static_cast<time_t>(left / kNsPerS), static_cast<long>(left % kNsPerS)};
+  constexpr auto kSecondNs = static_cast<long>(kNsPerS);
+  if (given.tv_sec < 0 || given.tv_nsec < 0 || given.tv_nsec >= kSecondNs) return result;
+  *limit = left_of(given, monotonic_ns() - start);
   return result;
+}
+
+// More than a second's worth of microseconds is a time to the kernel (kern_select() in
+// fs/select.c), to libc it is none.
+long select_call(const Registers& from) {
+  auto* const limit = from_register<timeval*>(from[4]);
+  if (!is_readable(limit)) return pass_to_kernel(SYS_select, from);
+  constexpr auto kSecondUs = static_cast<long>(kNsPerS / kNsPerUs);
+  timeval exact{};
+  if (limit != nullptr) {
+    exact = {limit->tv_sec + limit->tv_usec / kSecondUs, limit->tv_usec % kSecondUs};
+    if (exact.tv_sec < 0 || exact.tv_usec < 0) return pass_to_kernel(SYS_select, from);
+  }
+  const int count = ::select(static_cast<int>(from[0]), from_register<fd_set*>(from[1]),
+                             from_register<fd_set*>(from[2]), from_register<fd_set*>(from[3]),
+                             limit == nullptr ? nullptr : &exact);
+  if (limit != nullptr) *limit = exact;
+  return count;
+}
+
+// The signals stand behind a pointer, with their size, as six arguments are the most.
+long pselect_call(const Registers& from) {
+  struct SignalsAndBytes {
+    const void* set;
+    size_t bytes;
+  };
+  const auto* packed = from_register<const SignalsAndBytes*>(from[5]);
+  auto* const limit = from_register<timespec*>(from[4]);
+  sigset_t signals;
+  if (!is_readable(packed) || !is_readable(limit) ||
+      (packed != nullptr &&
+       !read_signals(packed->set, static_cast<long>(packed->bytes), signals))) {
+    return pass_to_kernel(SYS_pselect6, from);
+  }
+  const bool masks = packed != nullptr && packed->set != nullptr;
+  return with_time_left(limit, [&] {
+    return ::pselect(static_cast<int>(from[0]), from_register<fd_set*>(from[1]),
+                     from_register<fd_set*>(from[2]), from_register<fd_set*>(from[3]), limit,
+                     masks ? &signals : nullptr);
+  });
 }
 
 long ppoll_call(const Registers& from) {
   sigset_t signals;
   const auto* set = from_register<const void*>(from[3]);
-  if (!read_signals(set, from[4], signals)) return pass_to_kernel(SYS_ppoll, from);
   auto* const limit = from_register<timespec*>(from[2]);
+  if (!is_readable(limit) || !read_signals(set, from[4], signals)) {
+    return pass_to_kernel(SYS_ppoll, from);
+  }
   return with_time_left(limit, [&] {
     return ::ppoll(from_register<pollfd*>(from[0]), static_cast<nfds_t>(from[1]), limit,
                    set == nullptr ? nullptr : &signals);
@@ -111,6 +169,10 @@ long wait_call(long number, const Registers& from) {
       return call(::poll, from);
     case SYS_ppoll:
       return ppoll_call(from);
+    case SYS_select:
+      return select_call(from);
+    case SYS_pselect6:
+      return pselect_call(from);
     case SYS_epoll_create:
       return call(::epoll_create, from);
     case SYS_epoll_create1:
@@ -125,6 +187,8 @@ long wait_call(long number, const Registers& from) {
             return ::epoll_pwait(epoll, events, count, static_cast<int>(from[3]), set);
           });
     case SYS_epoll_pwait2:
+      if (!is_readable(from_register<const timespec*>(from[3])))
+        return pass_to_kernel(number, from);
       return epoll_call(number, from,
                         [&](int epoll, epoll_event* events, int count, sigset_t* set) {
                           return ::epoll_pwait2(epoll, events, count,
@@ -244,6 +308,13 @@ bool concerns_us(long number, const Registers& from) {
       const auto count = static_cast<nfds_t>(from[1]);
       constexpr nfds_t kMost = FdTable::kMaxFds;
       return count <= kMost && is_user_memory(fds, count * sizeof *fds) && any_ours({fds, count});
+    }
+    case SYS_select:
+    case SYS_pselect6: {
+      const FdSets sets{from_register<fd_set*>(from[1]), from_register<fd_set*>(from[2]),
+                        from_register<fd_set*>(from[3])};
+      const int count = static_cast<int>(from[0]);
+      return are_user_memory(sets, count) && any_ours(sets, count);
     }
     case SYS_sendfile:
       return is_ours(0) || is_ours(1);

@@ -7,6 +7,7 @@
 #include "base/fd.h"
 #include "base/user_pointer.h"
 #include "shim/epoll_set.h"
+#include "shim/fd_sets.h"
 #include "shim/fd_table.h"
 #include "shim/poller.h"
 #include "shim/posix_border.h"
@@ -37,71 +38,6 @@ Result<Deadline> deadline_of(const timespec* timeout) {
 
 // ---- select
 
-constexpr short kReadEvents = POLLIN | POLLRDNORM | POLLRDBAND;
-constexpr short kWriteEvents = POLLOUT | POLLWRNORM | POLLWRBAND;
-// fs/select.c: POLLIN_SET, POLLOUT_SET, POLLEX_SET.
-constexpr short kReadableBits = kReadEvents | POLLHUP | POLLERR;
-constexpr short kWritableBits = kWriteEvents | POLLERR;
-
-struct FdSets {
-  fd_set* read;
-  fd_set* write;
-  fd_set* except;
-};
-
-// The bits as the kernel sees them: a set may be longer than fd_set says.
-bool is_set(const fd_set* set, int fd) {
-  if (set == nullptr) return false;
-  const auto* words = reinterpret_cast<const unsigned long*>(set);
-  return (words[fd / NFDBITS] >> (fd % NFDBITS) & 1U) != 0;
-}
-
-void clear(fd_set* set, int count) {
-  if (set == nullptr) return;
-  auto* words = reinterpret_cast<unsigned long*>(set);
-  std::fill(words, words + (count + NFDBITS - 1) / NFDBITS, 0UL);
-}
-
-int mark(fd_set* set, int fd) {
-  auto* words = reinterpret_cast<unsigned long*>(set);
-  words[fd / NFDBITS] |= 1UL << (fd % NFDBITS);
-  return 1;
-}
-
-bool any_ours(const FdSets& sets, int count) {
-  for (int fd = 0; fd < count; ++fd) {
-    if (!FdTable::maybe_ours(fd)) continue;
-    if (is_set(sets.read, fd) || is_set(sets.write, fd) || is_set(sets.except, fd)) return true;
-  }
-  return false;
-}
-
-std::vector<pollfd> pollfds_of(const FdSets& sets, int count) {
-  std::vector<pollfd> fds;
-  for (int fd = 0; fd < count; ++fd) {
-    short events = 0;
-    if (is_set(sets.read, fd)) events |= kReadEvents;
-    if (is_set(sets.write, fd)) events |= kWriteEvents;
-    if (is_set(sets.except, fd)) events |= POLLPRI;
-    if (events != 0) fds.push_back({fd, events, 0});
-  }
-  return fds;
-}
-
-int write_back(const std::vector<pollfd>& fds, const FdSets& sets, int count) {
-  const std::vector<pollfd>& all = fds;
-  clear(sets.read, count);
-  clear(sets.write, count);
-  clear(sets.except, count);
-  int bits = 0;
-  for (const pollfd& one : all) {
-    if ((one.events & POLLIN) && (one.revents & kReadableBits)) bits += mark(sets.read, one.fd);
-    if ((one.events & POLLOUT) && (one.revents & kWritableBits)) bits += mark(sets.write, one.fd);
-    if ((one.events & POLLPRI) && (one.revents & POLLPRI)) bits += mark(sets.except, one.fd);
-  }
-  return bits;
-}
-
 // How many numbers the kernel's table of descriptors would have room for if ours were not in it: a
 // power of two (alloc_fdtable() in fs/file.c). It may have been larger before.
 int program_table_size() {
@@ -114,17 +50,13 @@ int program_table_size() {
 // The sets stay untouched on error.
 Result<int> select_files(int count, const FdSets& sets, Deadline deadline, const sigset_t* mask) {
   std::vector<pollfd> fds = pollfds_of(sets, count);
-  auto ready = poll_files(fds, deadline, mask);
-  if (!ready) return ready;
-  const bool bad = std::any_of(fds.begin(), fds.end(),
-                               [](const pollfd& one) { return (one.revents & POLLNVAL) != 0; });
-  if (bad) {
-    // What is behind the table's end is not looked at (core_sys_select() in fs/select.c).
-    const int within = program_table_size();
-    if (within >= count) return Error{EBADF};
-    return select_files(within, sets, deadline, mask);
-  }
-  return write_back(fds, sets, count);
+  auto ready = poll_files(fds, deadline, mask, Polling::kForSelect);
+  if (ready) return write_back(fds, sets, count);
+  if (ready.error() != EBADF) return ready;
+  // What is behind the table's end is not looked at (core_sys_select() in fs/select.c).
+  const int within = program_table_size();
+  if (within >= count) return ready;
+  return select_files(within, sets, deadline, mask);
 }
 
 uint64_t left_ns(Deadline deadline) {
@@ -196,7 +128,7 @@ UP_EXPORT int ppoll(pollfd* fds, nfds_t count, const timespec* timeout, const si
 UP_EXPORT int select(int count, fd_set* read_set, fd_set* write_set, fd_set* except_set,
                      timeval* timeout) {
   const FdSets sets{read_set, write_set, except_set};
-  if (!any_ours(sets, count)) {
+  if (!are_user_memory(sets, count) || !any_ours(sets, count)) {
     return real().select(count, read_set, write_set, except_set, timeout);
   }
   Deadline deadline = Deadline::never();
@@ -218,7 +150,7 @@ UP_EXPORT int select(int count, fd_set* read_set, fd_set* write_set, fd_set* exc
 UP_EXPORT int pselect(int count, fd_set* read_set, fd_set* write_set, fd_set* except_set,
                       const timespec* timeout, const sigset_t* mask) {
   const FdSets sets{read_set, write_set, except_set};
-  if (!any_ours(sets, count)) {
+  if (!are_user_memory(sets, count) || !any_ours(sets, count)) {
     return real().pselect(count, read_set, write_set, except_set, timeout, mask);
   }
   const auto deadline = deadline_of(timeout);

@@ -35,7 +35,11 @@ struct Watched {
 // A poll(2) in progress. Lives under the lock.
 class Poll {
  public:
-  Poll(std::span<pollfd> fds, Waiter& waiter) : fds_(fds), waiter_(waiter) {}
+  Poll(std::span<pollfd> fds, Waiter& waiter, Polling how, std::vector<size_t>& ended)
+      : fds_(fds),
+        waiter_(waiter),
+        always_(how == Polling::kAsPoll ? kAlways : short{0}),
+        ended_(ended) {}
 
   // Sorts the descriptors into ours and the kernel's.
   void build() UP_REQUIRES(stack_mutex);
@@ -44,10 +48,14 @@ class Poll {
   // Revents of kernel() into the program's array.
   void merge_kernel();
   int count() const;
+  bool has_invalid() const;
 
  private:
   std::span<pollfd> fds_;
   Waiter& waiter_;
+  const short always_;
+  // Places of the kernel's files of which it says over and over what nobody has asked for.
+  std::vector<size_t>& ended_;
   std::deque<Watched> watched_;
   std::vector<pollfd> kernel_;
   std::vector<size_t> kernel_index_;
@@ -64,12 +72,13 @@ void Poll::build() {
     if (file != nullptr) {
       watched_.emplace_back(waiter_, *file, i, one.events);
       watched_.back().observation.attach(*file);
-      events = static_cast<short>((one.events | kAlways) &
+      events = static_cast<short>((one.events | always_) &
                                   static_cast<short>(file->kernel_events() & 0x7fffU));
       if (events == 0) continue;
     } else {
       ++pure_kernel_;
     }
+    if (std::find(ended_.begin(), ended_.end(), i) != ended_.end()) continue;
     kernel_.push_back({one.fd, events, 0});
     kernel_index_.push_back(i);
   }
@@ -78,7 +87,10 @@ void Poll::build() {
 void Poll::merge_kernel() {
   for (size_t i = 0; i < kernel_.size(); ++i) {
     pollfd& one = fds_[kernel_index_[i]];
-    one.revents = static_cast<short>(one.revents | kernel_[i].revents);
+    const short said = kernel_[i].revents;
+    const auto asked = static_cast<short>(said & (one.events | always_ | POLLNVAL));
+    if (said != 0 && asked == 0) ended_.push_back(kernel_index_[i]);
+    one.revents = static_cast<short>(one.revents | asked);
   }
 }
 
@@ -87,11 +99,16 @@ int Poll::count() const {
       std::count_if(fds_.begin(), fds_.end(), [](const pollfd& one) { return one.revents != 0; }));
 }
 
+bool Poll::has_invalid() const {
+  return std::any_of(fds_.begin(), fds_.end(),
+                     [](const pollfd& one) { return (one.revents & POLLNVAL) != 0; });
+}
+
 int Poll::look(bool may_wait) {
   bool found = false;
   for (const Watched& one : watched_) {
     pollfd& fd = fds_[one.index];
-    const Readiness wanted = static_cast<Readiness>(fd.events) | EPOLLERR | EPOLLHUP;
+    const auto wanted = static_cast<Readiness>(fd.events | always_);
     const auto ready = static_cast<short>(one.file->readiness() & wanted & 0x7fffU);
     fd.revents = static_cast<short>(fd.revents | ready);
     found = found || ready != 0;
@@ -126,17 +143,22 @@ bool any_ours(std::span<const pollfd> fds) {
                      [](const pollfd& one) { return FdTable::maybe_ours(one.fd); });
 }
 
-Result<int> poll_files(std::span<pollfd> fds, Deadline deadline, const sigset_t* mask) {
+Result<int> poll_files(std::span<pollfd> fds, Deadline deadline, const sigset_t* mask,
+                       Polling how) {
   StackLock lock;
   Waiter waiter;
+  std::vector<size_t> ended;
   bool interrupted = false;
+  bool first = true;
   for (;;) {
-    Poll poll(fds, waiter);
+    Poll poll(fds, waiter, how, ended);
     poll.build();
     drive_stack();
     const bool may_wait = !interrupted && !deadline.passed();
     const int ready = poll.look(may_wait);
+    if (ready > 0 && first && how == Polling::kForSelect && poll.has_invalid()) return Error{EBADF};
     if (ready > 0) return ready;
+    first = false;
     if (interrupted) return Error{EINTR};
     if (!may_wait) return 0;
     switch (waiter.wait(poll.kernel(), deadline, mask)) {

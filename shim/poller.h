@@ -15,8 +15,12 @@ namespace underpass {
 // True when one of them is ours to poll.
 bool any_ours(std::span<const pollfd> fds);
 
+// select(2) does not end for errors and hang-ups that nobody has asked for, and a number that is no
+// descriptor is EBADF to it, unless it was one at the beginning.
+enum class Polling : uint8_t { kAsPoll, kForSelect };
+
 // As ppoll(2): how many have revents. EINTR.
-Result<int> poll_files(std::span<pollfd> fds, Deadline deadline, const sigset_t* mask)
-    UP_EXCLUDES(stack_mutex);
+Result<int> poll_files(std::span<pollfd> fds, Deadline deadline, const sigset_t* mask,
+                       Polling how = Polling::kAsPoll) UP_EXCLUDES(stack_mutex);
 
 }  // namespace underpass

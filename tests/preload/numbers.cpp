@@ -2,6 +2,9 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
+#include <algorithm>
+#include <initializer_list>
+
 #include "scenario.h"
 
 using namespace scenario;
@@ -159,6 +162,88 @@ void waits_by_number() {
   });
 }
 
+std::string names_of(const fd_set& set, std::initializer_list<std::pair<int, const char*>> files) {
+  std::string names;
+  for (const auto& [fd, name] : files) {
+    if (FD_ISSET(fd, &set)) names += name;
+  }
+  return names.empty() ? "none" : names;
+}
+
+// As the kernel takes them: the limit's rest is written back, the signals stand behind a pointer.
+void selects_by_number() {
+  both_ways([](int fd) {
+    int ends[2];
+    must("pipe", pipe(ends));
+    const int count = std::max({fd, ends[0], ends[1]}) + 1;
+    fd_set read_set;
+    fd_set write_set;
+    const auto set_all = [&] {
+      FD_ZERO(&read_set);
+      FD_ZERO(&write_set);
+      for (const int one : {fd, ends[0]}) FD_SET(one, &read_set);
+      FD_SET(fd, &write_set);
+    };
+    const auto said_sets = [&] {
+      note("read %s, write %s", names_of(read_set, {{fd, "socket"}, {ends[0], "pipe"}}).c_str(),
+           names_of(write_set, {{fd, "socket"}}).c_str());
+    };
+    set_all();
+    timeval limit = {60, 1'000'000};
+    said("select", syscall(SYS_select, count, &read_set, &write_set, nullptr, &limit));
+    said_sets();
+    note("left over: %d", limit.tv_sec == 60 && limit.tv_usec < 1'000'000);
+    set_all();
+    limit = {0, 1'000};
+    said("select", syscall(SYS_select, count, &read_set, nullptr, nullptr, &limit));
+    said_sets();
+    note("left %ld.%06ld", limit.tv_sec, limit.tv_usec);
+    peer_said("text 1 abc");
+    set_all();
+    said("select", syscall(SYS_select, count, &read_set, nullptr, nullptr, nullptr));
+    said_sets();
+    set_all();
+    sigset_t none;
+    sigemptyset(&none);
+    struct {
+      const void* set;
+      size_t bytes;
+    } signals = {&none, 8};
+    timespec exact = {60, 0};
+    said("pselect6",
+         syscall(SYS_pselect6, count, &read_set, &write_set, nullptr, &exact, &signals));
+    said_sets();
+    note("left over: %d", exact.tv_sec == 59);
+    signals.bytes = sizeof none;
+    set_all();
+    said("pselect6, a set of libc's size",
+         syscall(SYS_pselect6, count, &read_set, nullptr, nullptr, &exact, &signals));
+    signals = {nullptr, 3};
+    said("pselect6, no set",
+         syscall(SYS_pselect6, count, &read_set, nullptr, nullptr, &exact, &signals));
+    said_sets();
+    limit = {-1, 0};
+    said("select, no time", syscall(SYS_select, count, &read_set, nullptr, nullptr, &limit));
+    exact = {1, 1'000'000'000};
+    said("pselect6, no time",
+         syscall(SYS_pselect6, count, &read_set, nullptr, nullptr, &exact, nullptr));
+    note("%ld.%ld", exact.tv_sec, exact.tv_nsec);
+    said("select, no memory", syscall(SYS_select, count, bad_pointer(), nullptr, nullptr, nullptr));
+    said("select, no memory",
+         syscall(SYS_select, count, &read_set, nullptr, nullptr, bad_pointer()));
+    said("pselect6, no memory",
+         syscall(SYS_pselect6, count, &read_set, nullptr, nullptr, nullptr, bad_pointer()));
+    said("ppoll, no memory", syscall(SYS_ppoll, nullptr, 0, bad_pointer(), nullptr, 8));
+    said_sets();
+    close(ends[0]);
+    FD_ZERO(&read_set);
+    FD_SET(ends[0], &read_set);
+    FD_SET(fd, &read_set);
+    said("select, closed", syscall(SYS_select, count, &read_set, nullptr, nullptr, nullptr));
+    close(ends[1]);
+  });
+}
+
 // A handler ends a call that waits, be it for a pipe or for a bypassed socket.
 void interrupted_by_number() {
   both_ways([](int fd) {
@@ -171,6 +256,11 @@ void interrupted_by_number() {
       said("read", syscall(SYS_read, from, data, sizeof data));
       pollfd one = {from, POLLIN, 0};
       said("poll", syscall(SYS_poll, &one, 1, -1));
+      fd_set set;
+      FD_ZERO(&set);
+      FD_SET(from, &set);
+      said("select", syscall(SYS_select, from + 1, &set, nullptr, nullptr, nullptr));
+      said("pselect6", syscall(SYS_pselect6, from + 1, &set, nullptr, nullptr, nullptr, nullptr));
       no_alarm();
     }
     close(ends[0]);
@@ -184,6 +274,7 @@ constexpr Scenario kScenarios[] = {
     {"transfers_by_number", Proof::kTcp, transfers_by_number},
     {"datagrams_by_number", Proof::kUdp, datagrams_by_number},
     {"waits_by_number", Proof::kTcp, waits_by_number},
+    {"selects_by_number", Proof::kTcp, selects_by_number},
     {"interrupted_by_number", Proof::kTcp, interrupted_by_number},
 };
 
