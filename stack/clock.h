@@ -25,6 +25,13 @@ inline uint64_t monotonic_coarse_ns() {
   return static_cast<uint64_t>(now.tv_sec) * kNsPerS + static_cast<uint64_t>(now.tv_nsec);
 }
 
+// What SO_TIMESTAMP tells.
+inline uint64_t realtime_ns() {
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  return static_cast<uint64_t>(now.tv_sec) * kNsPerS + static_cast<uint64_t>(now.tv_nsec);
+}
+
 inline timespec to_timespec(uint64_t ns) {
   return {static_cast<time_t>(ns / kNsPerS), static_cast<long>(ns % kNsPerS)};
 }

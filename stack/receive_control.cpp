@@ -4,22 +4,14 @@
 #include <netinet/in.h>
 #include <sys/time.h>
 
+#include <array>
+
 #include "stack/clock.h"
 #include "stack/control_writer.h"
 
 namespace underpass {
 
 namespace {
-
-void write_time(ControlWriter& out, const SocketOptions& options, uint64_t arrived_ns) {
-  const auto seconds = static_cast<time_t>(arrived_ns / kNsPerS);
-  const auto fraction_ns = static_cast<long>(arrived_ns % kNsPerS);
-  if (options.timestamp_ns) {
-    out.put(SOL_SOCKET, SO_TIMESTAMPNS, timespec{seconds, fraction_ns});
-  } else if (options.timestamp) {
-    out.put(SOL_SOCKET, SO_TIMESTAMP, timeval{seconds, fraction_ns / 1000});
-  }
-}
 
 void write_v4(ControlWriter& out, const SocketOptions& options, const Datagram& datagram,
               uint32_t ifindex) {
@@ -38,10 +30,28 @@ void write_v6(ControlWriter& out, const SocketOptions& options, const Datagram& 
 
 }  // namespace
 
+void write_times(ControlWriter& out, const TimeOptions& times, uint64_t arrived_ns) {
+  const timespec arrived = to_timespec(arrived_ns);
+  const bool of_2038 = times.of_2038;
+  if (times.plain && times.nanoseconds) {
+    out.put(SOL_SOCKET, of_2038 ? SO_TIMESTAMPNS_NEW : SO_TIMESTAMPNS, arrived);
+  } else if (times.plain) {
+    out.put(SOL_SOCKET, of_2038 ? SO_TIMESTAMP_NEW : SO_TIMESTAMP,
+            timeval{arrived.tv_sec, arrived.tv_nsec / 1000});
+  }
+  // Software's is the first of three (scm_timestamping in linux/errqueue.h).
+  using Times = std::array<timespec, 3>;
+  if (times.in_three && arrived_ns != 0) {
+    out.put(SOL_SOCKET, of_2038 ? SO_TIMESTAMPING_NEW : SO_TIMESTAMPING, Times{arrived});
+  }
+}
+
 void write_receive_control(msghdr& message, const SocketOptions& options, const Datagram& datagram,
                            uint32_t ifindex) {
   ControlWriter out(message);
-  write_time(out, options, datagram.arrived_ns);
+  // What came before anybody wanted to know comes now (__sock_recv_timestamp() in net/socket.c).
+  const bool late = datagram.arrived_ns == 0 && options.times.plain;
+  write_times(out, options.times, late ? realtime_ns() : datagram.arrived_ns);
   // Of both families, as ip6_datagram_recv_common_ctl().
   if (options.packet_info_v6) {
     in6_pktinfo info{};

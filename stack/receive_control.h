@@ -5,10 +5,14 @@
 
 #include <cstdint>
 
+#include "stack/control_writer.h"
 #include "stack/socket_options.h"
 #include "stack/udp_endpoint.h"
 
 namespace underpass {
+
+// When it came; `arrived_ns` is 0 where nobody has looked.
+void write_times(ControlWriter& out, const TimeOptions& times, uint64_t arrived_ns);
 
 // As far as the message has room for it; sets msg_controllen. `ifindex` is where it has come in.
 void write_receive_control(msghdr& message, const SocketOptions& options, const Datagram& datagram,

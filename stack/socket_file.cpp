@@ -654,23 +654,41 @@ void SocketFile::apply_options() {
     if (options_.receive_buffer_bytes != 0) {
       datagram_->set_receive_buffer(options_.receive_buffer_bytes);
     }
-    datagram_->set_record_timestamps(options_.timestamp || options_.timestamp_ns);
+    datagram_->set_record_timestamps(options_.times.any());
+    // What is queued stays, the kernel receives what comes from now on.
+    if (options_.kernel_receives && datagram_->is_bound()) {
+      static_cast<void>(datagram_->rebind(SocketAddress{IpAddress::any(family_), 0, 0}).ok());
+      notify(kPlacementChanged);
+    }
   }
 }
 
 // What the kernel socket, which is closed, would accept (do_tcp_setsockopt() in net/ipv4/tcp.c).
 bool SocketFile::refuses_option(int level, int name, const void* value, socklen_t length) const {
-  if (stream_ == nullptr || stream_->gone() || level != IPPROTO_TCP) return false;
-  if (name == TCP_FASTOPEN) return true;
-  if (name == TCP_FASTOPEN_CONNECT) return !fast_open_is_off(fd_);
-  int number = 1;
+  if (stream_ == nullptr || level != IPPROTO_TCP) return false;
+  if (stream_->gone() || stream_->state() == SocketState::kTimeWait) return false;
+  int number = 0;
   if (length < sizeof number || !is_user_memory(value, length)) return false;
   std::memcpy(&number, value, sizeof number);
-  return name == TCP_WINDOW_CLAMP && number == 0;
+  switch (name) {
+    case TCP_FASTOPEN:
+    case TCP_FASTOPEN_NO_COOKIE:
+      return true;
+    case TCP_FASTOPEN_CONNECT:
+      return !fast_open_is_off(fd_);
+    case TCP_WINDOW_CLAMP:
+      return number == 0;
+    default:
+      return false;
+  }
 }
 
 Result<void> SocketFile::setsockopt(int level, int name, const void* value, socklen_t length) {
   if (refuses_option(level, name, value, length)) return Error{EINVAL};
+  if (stream_ != nullptr && needs_kernel(level, name, value, length, fd_, interface_index())) {
+    // What cannot be moved stays, and does not obey.
+    if (move_out()) return from_kernel(sys::setsockopt(fd_, level, name, value, length));
+  }
   auto done = from_kernel(sys::setsockopt(fd_, level, name, value, length));
   if (!done) return done;
   if (type_ == SOCK_STREAM && stream_ == nullptr) {

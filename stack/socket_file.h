@@ -183,8 +183,11 @@ class SocketFile : public OpenFile, private EndpointOwner {
   Result<size_t> receive(msghdr& message, int flags) UP_REQUIRES(stack_mutex);
   Result<size_t> send_stream_bytes(const msghdr& message, int flags) UP_REQUIRES(stack_mutex);
   Result<size_t> receive_stream(msghdr& message, int flags) UP_REQUIRES(stack_mutex);
-  Result<size_t> receive_stream_bytes(msghdr& message, int flags) UP_REQUIRES(stack_mutex);
-  void write_stream_control(msghdr& message, size_t room_bytes) UP_REQUIRES(stack_mutex);
+  // `arrived_ns`: when the last byte came, as TcpEndpoint::arrived_ns().
+  Result<size_t> receive_stream_bytes(msghdr& message, int flags, uint64_t* arrived_ns)
+      UP_REQUIRES(stack_mutex);
+  void write_stream_control(msghdr& message, size_t room_bytes, uint64_t arrived_ns)
+      UP_REQUIRES(stack_mutex);
   Result<size_t> send_datagram(const msghdr& message, int flags) UP_REQUIRES(stack_mutex);
   Result<size_t> send_datagram_by_kernel(const msghdr& message, int flags) UP_REQUIRES(stack_mutex);
   Result<size_t> receive_datagram(msghdr& message, int flags) UP_REQUIRES(stack_mutex);

@@ -84,6 +84,17 @@ bool is_stream_control(const msghdr& message) {
   return true;
 }
 
+// SO_TIMESTAMPING for one call (Documentation/networking/timestamping.rst).
+bool asks_for_times(const msghdr& message) {
+  if (message.msg_controllen == 0) return false;
+  if (!is_user_memory(message.msg_control, message.msg_controllen)) return false;
+  auto whole = message;
+  for (cmsghdr* one = CMSG_FIRSTHDR(&whole); one != nullptr; one = CMSG_NXTHDR(&whole, one)) {
+    if (one->cmsg_level == SOL_SOCKET && one->cmsg_type == SO_TIMESTAMPING) return true;
+  }
+  return false;
+}
+
 // A call that may block and is the kernel's alone, with the lock given back.
 template <class Call>
 Result<size_t> without_the_lock(bool may_restart, Call call) UP_NO_THREAD_SAFETY {
@@ -166,6 +177,12 @@ Result<size_t> SocketFile::send_connecting(const msghdr& message, int flags) {
 // ---- streams
 
 Result<size_t> SocketFile::send_stream(const msghdr& message, int flags) {
+  // Only the kernel tells when these bytes have left.
+  if (asks_for_times(message) && move_out()) {
+    const int fd = fd_;
+    return without_the_lock(options_.send_timeout_ns == 0,
+                            [&] { return sys::sendmsg(fd, &message, flags | MSG_NOSIGNAL); });
+  }
   const auto sent = send_stream_bytes(message, flags);
   if (options_.zero_copy && (flags & MSG_ZEROCOPY) != 0 && sent && *sent != 0) {
     errors_.zero_copy_done();
@@ -228,13 +245,14 @@ Result<size_t> SocketFile::wait_for_room() {
 
 Result<size_t> SocketFile::receive_stream(msghdr& message, int flags) {
   const size_t control_room = message.msg_control == nullptr ? 0 : message.msg_controllen;
-  const auto got = receive_stream_bytes(message, flags);
+  uint64_t arrived_ns = 0;
+  const auto got = receive_stream_bytes(message, flags, &arrived_ns);
   const bool plain = (flags & (MSG_ERRQUEUE | MSG_OOB)) == 0;
-  if (got && plain && control_room != 0) write_stream_control(message, control_room);
+  if (got && plain) write_stream_control(message, control_room, arrived_ns);
   return got;
 }
 
-Result<size_t> SocketFile::receive_stream_bytes(msghdr& message, int flags) {
+Result<size_t> SocketFile::receive_stream_bytes(msghdr& message, int flags, uint64_t* arrived_ns) {
   if ((flags & MSG_ERRQUEUE) != 0) return errors_.receive(message, family_);
   const bool peek = (flags & MSG_PEEK) != 0;
   // MSG_TRUNC of a stream throws the bytes away (tcp(7)).
@@ -270,6 +288,7 @@ Result<size_t> SocketFile::receive_stream_bytes(msghdr& message, int flags) {
         faults ? Result<size_t>(Error{EFAULT}) : stream_->receive(pieces(message), done, flags);
     if (got) {
       done += *got;
+      if (*got != 0) *arrived_ns = stream_->arrived_ns();
       // Without need the ACK and window update wait for the next call's batch of frames.
       stack.flush();
       if (*got == 0 || done >= wanted || stream_->stops_after(peek ? done : 0)) return done;
@@ -281,6 +300,8 @@ Result<size_t> SocketFile::receive_stream_bytes(msghdr& message, int flags) {
       return done;
     }
     auto waited = wait_for(EPOLLIN | EPOLLRDHUP, may_block, deadline, done != 0);
+    // With no room for anything it waits once, whatever it is woken by (tcp_recvmsg_locked()).
+    if (may_block && *total == 0) return size_t{0};
     if (!waited) {
       if (done == 0) return Error{waited.error()};
       return done;

@@ -1,14 +1,18 @@
 // socket_options.cpp - which options mean something to the stack
 #include "stack/socket_options.h"
 
+#include <linux/net_tstamp.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/time.h>
 
 #include <algorithm>
 #include <cstring>
 
 #include "base/sys.h"
+#include "base/user_pointer.h"
 #include "stack/clock.h"
 
 namespace underpass {
@@ -42,6 +46,38 @@ uint64_t read_timeout_ns(const void* value, socklen_t length) {
   if (time.tv_sec < 0) return 1;  // not at all, as sock_set_timeout()
   return static_cast<uint64_t>(time.tv_sec) * kNsPerS +
          static_cast<uint64_t>(time.tv_usec) * kNsPerUs;
+}
+
+void note_plain_times(SocketOptions& options, int name, bool on) {
+  TimeOptions& times = options.times;
+  times.plain = on;
+  times.nanoseconds = on && (name == SO_TIMESTAMPNS || name == SO_TIMESTAMPNS_NEW);
+  if (on) times.of_2038 = name == SO_TIMESTAMP_NEW || name == SO_TIMESTAMPNS_NEW;
+  options.tcp.note_arrivals = times.any();
+}
+
+// What is received gets a time from the stack. All else that the flags ask for (of what is sent, of
+// the hardware) the kernel must see.
+constexpr uint32_t kTimesOfStack = SOF_TIMESTAMPING_SOFTWARE | SOF_TIMESTAMPING_RX_SOFTWARE |
+                                   SOF_TIMESTAMPING_OPT_CMSG | SOF_TIMESTAMPING_OPT_TSONLY;
+
+void note_times_in_three(SocketOptions& options, int name, uint32_t flags) {
+  constexpr uint32_t kBoth = SOF_TIMESTAMPING_SOFTWARE | SOF_TIMESTAMPING_RX_SOFTWARE;
+  options.times.in_three = (flags & kBoth) == kBoth;
+  options.times.of_2038 = name == SO_TIMESTAMPING_NEW;
+  options.tcp.note_arrivals = options.times.any();
+  if ((flags & ~kTimesOfStack) == 0) return;
+  options.kernel_only = true;
+  constexpr uint32_t kOfHardware = SOF_TIMESTAMPING_RX_HARDWARE | SOF_TIMESTAMPING_RAW_HARDWARE;
+  options.kernel_receives = options.kernel_receives || (flags & kOfHardware) != 0;
+}
+
+// Of another interface than the bypassed one, by its name.
+bool is_another_device(const void* value, socklen_t length, int fd, uint32_t ifindex) {
+  ifreq request{};
+  std::memcpy(request.ifr_name, value, std::min<size_t>(length, sizeof request.ifr_name - 1));
+  if (sys::ioctl(fd, SIOCGIFINDEX, &request) < 0) return false;
+  return static_cast<uint32_t>(request.ifr_ifindex) != ifindex;
 }
 
 bool note_socket_level(SocketOptions& options, int name, const void* value, socklen_t length,
@@ -80,10 +116,14 @@ bool note_socket_level(SocketOptions& options, int name, const void* value, sock
       options.tcp.send_buffer_bytes = read_back(fd, SOL_SOCKET, SO_SNDBUF);
       return true;
     case SO_TIMESTAMP:
-      options.timestamp = number != 0;
-      return true;
     case SO_TIMESTAMPNS:
-      options.timestamp_ns = number != 0;
+    case SO_TIMESTAMP_NEW:
+    case SO_TIMESTAMPNS_NEW:
+      note_plain_times(options, name, number != 0);
+      return true;
+    case SO_TIMESTAMPING:
+    case SO_TIMESTAMPING_NEW:
+      note_times_in_three(options, name, static_cast<uint32_t>(number));
       return true;
     case SO_ZEROCOPY:
       options.zero_copy = number != 0;
@@ -92,10 +132,13 @@ bool note_socket_level(SocketOptions& options, int name, const void* value, sock
       options.broadcast = number != 0;
       return true;
     case SO_BINDTODEVICE:
-    case SO_MARK:
+    case SO_BINDTOIFINDEX:
     case SO_ATTACH_FILTER:
     case SO_ATTACH_BPF:
-    case SO_TIMESTAMPING:
+      options.kernel_receives = true;
+      options.kernel_only = true;
+      return true;
+    case SO_MARK:
       options.kernel_only = true;
       return true;
     default:
@@ -255,6 +298,28 @@ bool note_option(SocketOptions& options, int level, int name, const void* value,
   }
 }
 
+bool needs_kernel(int level, int name, const void* value, socklen_t length, int fd,
+                  uint32_t ifindex) {
+  if (level != SOL_SOCKET || length == 0 || !is_user_memory(value, length)) return false;
+  const int number = read_int(value, length);
+  switch (name) {
+    case SO_TIMESTAMPING:
+    case SO_TIMESTAMPING_NEW:
+      return (static_cast<uint32_t>(number) & ~kTimesOfStack) != 0;
+    case SO_MARK:
+      return number != 0;
+    case SO_ATTACH_FILTER:
+    case SO_ATTACH_BPF:
+      return true;
+    case SO_BINDTODEVICE:
+      return is_another_device(value, length, fd, ifindex);
+    case SO_BINDTOIFINDEX:
+      return number > 0 && static_cast<uint32_t>(number) != ifindex;
+    default:
+      return false;
+  }
+}
+
 void SocketOptions::remember(int level, int name, const void* value, socklen_t length) {
   Touched one{level, name, length, {}};
   if (value == nullptr || length > sizeof one.value) return;
@@ -269,8 +334,10 @@ void SocketOptions::remember(int level, int name, const void* value, socklen_t l
 void write_inherited_options(SocketOptions& options, int fd) {
   bool has_tos = false;
   for (const SocketOptions::Touched& one : options.touched) {
-    // Linux does not inherit the priority (sk_clone_lock()).
+    // Linux does not inherit the priority (sk_clone_lock()); the queue of fast open is a
+    // listener's.
     if (one.level == SOL_SOCKET && one.name == SO_PRIORITY) continue;
+    if (one.level == IPPROTO_TCP && one.name == TCP_FASTOPEN) continue;
     sys::setsockopt(fd, one.level, one.name, one.value, one.length);
     has_tos = has_tos || (one.level == IPPROTO_IP && one.name == IP_TOS);
   }

@@ -12,6 +12,16 @@
 
 namespace underpass {
 
+// Control messages with the time when something came (sock_set_timestamp() and
+// sock_set_timestamping() in net/core/sock.c).
+struct TimeOptions {
+  bool plain = false;  // SO_TIMESTAMP or SO_TIMESTAMPNS, the last of them
+  bool nanoseconds = false;
+  bool in_three = false;  // SO_TIMESTAMPING of software, for what is received
+  bool of_2038 = false;   // the last of them was a ..._NEW: so are the types of the messages
+  bool any() const { return plain || in_three; }
+};
+
 struct SocketOptions {
   TcpOptions tcp;
   uint64_t receive_timeout_ns = 0;  // 0: none
@@ -23,8 +33,7 @@ struct SocketOptions {
   bool packet_info_v6 = false;         // IPV6_RECVPKTINFO
   bool receive_hop_limit = false;      // IPV6_RECVHOPLIMIT
   bool receive_traffic_class = false;  // IPV6_RECVTCLASS
-  bool timestamp = false;              // SO_TIMESTAMP
-  bool timestamp_ns = false;           // SO_TIMESTAMPNS
+  TimeOptions times;
   bool broadcast = false;
   bool syn_count_set = false;    // TCP_SYNCNT
   bool tell_unread = false;      // TCP_INQ
@@ -32,6 +41,8 @@ struct SocketOptions {
   bool header_included = false;  // IP_HDRINCL
   // Something was set that only the kernel can do: this socket must not be bypassed.
   bool kernel_only = false;
+  // The same, of what it receives.
+  bool kernel_receives = false;
   // What was set before the socket listened: accepted sockets inherit it.
   struct Touched {
     int level;
@@ -47,6 +58,10 @@ struct SocketOptions {
 // Notes an option that the kernel socket has already accepted. False: the stack does not act on it.
 bool note_option(SocketOptions& options, int level, int name, const void* value, socklen_t length,
                  int fd);
+// An option that a connection of the stack cannot obey: it goes to the kernel first. `ifindex` is
+// the bypassed interface.
+bool needs_kernel(int level, int name, const void* value, socklen_t length, int fd,
+                  uint32_t ifindex);
 // Sets on the kernel socket `fd` what an accepted connection has inherited, and forgets it.
 void write_inherited_options(SocketOptions& options, int fd);
 

@@ -611,12 +611,7 @@ void Stack::input_udp(const RxFrame& frame, const Packet& packet) {
 
 void Stack::deliver_datagram(UdpEndpoint& endpoint, pbuf* data, uint32_t bytes,
                              const SocketAddress& from, const Packet& packet) {
-  uint64_t arrived_ns = 0;
-  if (endpoint.wants_timestamps()) {
-    timespec now{};
-    clock_gettime(CLOCK_REALTIME, &now);
-    arrived_ns = static_cast<uint64_t>(now.tv_sec) * kNsPerS + static_cast<uint64_t>(now.tv_nsec);
-  }
+  const uint64_t arrived_ns = endpoint.wants_timestamps() ? realtime_ns() : 0;
   endpoint.deliver({data, from, packet.destination, bytes, packet.ttl, packet.tos, arrived_ns});
 }
 

@@ -228,6 +228,8 @@ void TcpEndpoint::set_options(const TcpOptions& options) {
   const bool asks_for_less = options.receive_low_water < options_.receive_low_water;
   options_ = options;
   apply_options();
+  if (options.note_arrivals && !arrivals_.on()) arrivals_.start(rx_bytes_);
+  if (!options.note_arrivals) arrivals_.stop();
   if (asks_for_less && enough_to_read()) event(kReadable);  // tcp_set_rcvlowat()
   if (pcb_ == nullptr) return;
   stack_.enter();

@@ -14,6 +14,7 @@
 
 #include "base/fd.h"
 #include "base/result.h"
+#include "stack/arrival_times.h"
 #include "stack/connection_snapshot.h"
 #include "stack/demux.h"
 #include "stack/loss_recovery.h"
@@ -59,6 +60,7 @@ struct TcpOptions {
   uint8_t hop_limit = 0;
   uint8_t traffic_class = 0;
   bool urgent_inline = false;      // SO_OOBINLINE
+  bool note_arrivals = false;      // SO_TIMESTAMP and its kin
   uint32_t receive_low_water = 1;  // SO_RCVLOWAT
   // SO_RCVBUF and SO_SNDBUF as they read back, twice what was set (socket(7)). 0: not set.
   uint32_t receive_buffer_bytes = 0;
@@ -135,6 +137,8 @@ class TcpEndpoint {
   bool gone() const { return pcb_ == nullptr; }
   bool is_shut_for_reading() const { return shut_read_; }
   size_t unread_bytes() const { return rx_bytes_; }
+  // CLOCK_REALTIME when the last byte that receive() has copied came; 0: nobody knows.
+  uint64_t arrived_ns() const { return arrived_ns_; }
   // SIOCINQ.
   size_t unread_to_mark() const;
   // Of the program's bytes, what the peer has not acknowledged.
@@ -235,6 +239,8 @@ class TcpEndpoint {
   pbuf* rx_last_ = nullptr;
   uint32_t rx_offset_ = 0;  // consumed bytes of rx_first_
   size_t rx_bytes_ = 0;
+  ArrivalTimes arrivals_;  // of those bytes
+  uint64_t arrived_ns_ = 0;
   UrgentMark urgent_;
   size_t window_bytes_ = 0;       // the credit of the peer: its window and what is unread
   size_t window_debt_bytes_ = 0;  // what is read gives none, until the window is as small as asked

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <utility>
 
+#include "stack/clock.h"
 #include "stack/lwip_port/lwip_window.h"
 #include "stack/tcp_endpoint.h"
 
@@ -37,6 +38,7 @@ void TcpEndpoint::arrived(pbuf* data) {
     data = next;
   }
   traffic_.came_in_order(static_cast<uint32_t>(rx_bytes_ - unread_before));
+  if (arrivals_.on()) arrivals_.came(rx_bytes_ - unread_before, realtime_ns());
   if (deferred_until_ns_ != 0) stop_deferring();
   const int64_t awaited = urgent_.awaited_at();
   if (awaited >= 0 && static_cast<size_t>(awaited) < rx_bytes_) {
@@ -70,6 +72,7 @@ void TcpEndpoint::urgent_pointed(int64_t ahead) {
   if (!urgent_.pointed(ahead, rx_bytes_)) return;
   if (was_at_mark) {
     copy_out({}, {.passed_over = 1, .consume = true});
+    arrivals_.read(1);
     urgent_.read(1);
     tell_window(1);
   }
@@ -208,6 +211,8 @@ Result<size_t> TcpEndpoint::receive(std::span<const iovec> data, size_t skip_byt
   const bool empty = rx_bytes_ == how.passed_over;
   const size_t copied = rx_bytes_ == 0 ? 0 : copy_out(data, how);
   const size_t read = how.consume ? how.passed_over + copied : 0;
+  if (copied != 0) arrived_ns_ = arrivals_.of(how.passed_over + copied);
+  arrivals_.read(read);
   urgent_.read(read);
   if (read != 0) {
     if (pcb_ != nullptr && pcb_->state != TIME_WAIT) {
@@ -233,6 +238,7 @@ void TcpEndpoint::drop_unread() {
     rx_first_ = next;
   }
   rx_last_ = nullptr;
+  arrivals_.read(rx_bytes_);
   rx_bytes_ = 0;
   rx_offset_ = 0;
 }

@@ -19,18 +19,8 @@ class Known:
     goes_on: bool = False
 
 
-def _of(call, *words):
-    """Of that call, with one of the words in its arguments."""
-    return lambda one: one.call == call and any(one.step.uses(word) for word in words)
-
-
 def _flag(name):
     return lambda one: one.step is not None and one.step.uses(name)
-
-
-def _option(*names):
-    """Setting or asking for one of them."""
-    return lambda one: one.call in ("setsockopt", "getsockopt") and any(one.step.uses(name) for name in names)
 
 
 def _earlier(one, matches):
@@ -56,8 +46,6 @@ KNOWN = [
           lambda one: _earlier(one, lambda step: step.uses("MSG_ZEROCOPY") or step.uses("SO_ZEROCOPY"))),
     Known("splice", "EINVAL has the program copy", "| `splice` from a datagram socket | moves bytes",
           lambda one: one.call == "splice"),
-    Known("fast open of a connection", "kept, without effect", "TCP_FASTOPEN_NO_COOKIE on a connection |",
-          _option("TCP_FASTOPEN_CONNECT", "TCP_FASTOPEN", "TCP_FASTOPEN_NO_COOKIE")),
     Known("a port that connections still have", "the connections are not the kernel's, which guards the port",
           "`bind` and `listen` without SO_REUSEADDR on a port that connections",
           lambda one: one.call in ("bind", "listen") and "EADDRINUSE" in one.kernel and one.bypass == "result: 0"),

@@ -275,6 +275,11 @@ class ErrorsTest(TranscriptTest):
     test_errors = add_tests("errors")
 
 
+class TimesTest(TranscriptTest):
+    test_times = add_tests("times")
+    test_times_v6 = add_tests("times", "v6", CLIENT)
+
+
 class DissolvedTest(TranscriptTest):
     test_dissolved = add_tests("dissolved")
 
