@@ -40,25 +40,25 @@ class Campaign:
         self.known = collections.Counter()
         self.found = []         # (index, shrunk sequence, difference)
 
-    def observe(self, sequence):
+    def observe(self, sequence, patient=False):
         """The difference that a run of both shows, or None."""
-        kernel = self.stage.run(sequence, "")
-        bypass = self.stage.run(sequence, sequence.bypass)
+        kernel = self.stage.run(sequence, "", patient)
+        bypass = self.stage.run(sequence, sequence.bypass, patient)
         return (*judge(sequence, kernel, bypass), kernel)
 
     def confirm(self, sequence, difference, kernel):
         """new, or why it counts for nothing."""
         for _ in range(CONFIRMATIONS):
-            if self.stage.run(sequence, "") != kernel:
+            if self.stage.run(sequence, "", True) != kernel:
                 return "undecided on the kernel"
-            again = judge(sequence, kernel, self.stage.run(sequence, sequence.bypass))[0]
+            again = judge(sequence, kernel, self.stage.run(sequence, sequence.bypass, True))[0]
             if not same_kind(again, difference):
                 return "not every time under Underpass"
         return "new"
 
     def still_there(self, difference):
         def fails(sequence):
-            return same_kind(self.observe(sequence)[0], difference)
+            return same_kind(self.observe(sequence, True)[0], difference)
         return fails
 
     def run_one(self, sequence, label):

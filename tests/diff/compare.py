@@ -12,7 +12,10 @@ class Difference:
 
     @property
     def step(self):
+        """Whose result it is: of two that are made together maybe the first."""
         steps = self.sequence.steps
+        if self.kind == "meanwhile" and self.index > 0:
+            return steps[self.index - 1]
         return steps[self.index] if self.index < len(steps) else None
 
     @property
@@ -21,7 +24,8 @@ class Difference:
 
     @property
     def kind(self):
-        """result, returns (of another thread), ready, executor (it died or hangs)."""
+        """result, meanwhile (of the step before, made together with this), returns (of another thread), ready,
+        executor (it died or hangs)."""
         line = self.bypass if self.bypass.startswith("executor ") else self.kernel or self.bypass
         what = line.partition(":")[0]
         if what.startswith("executor"):

@@ -24,8 +24,11 @@ ANSWER_LIMIT_S = 20
 BLOCKED_S = 0.06
 # Bytes that TCP holds back may go after a delayed ACK (40 ms) or be flushed by the cork's timer (200 ms).
 HELD_S = 0.3
-# The same twice in a row is quiet; the first looks follow one another at once.
+# The same twice in a row, and for so long, is quiet; the first looks follow one another at once. On a busy machine
+# a stack whose program sleeps needs a moment to answer.
 QUIET_LOOKS = 2
+QUIET_S = 0.002
+PATIENCE = 25
 HASTY_LOOKS = 3
 PAUSE_S = 0.0005
 # From here on it is a matter of buffers and of time.
@@ -153,11 +156,12 @@ class Names:
 class Run:
     """One sequence on two executors."""
 
-    def __init__(self, sequence, executors, place):
-        self.sequence, self.executors, self.place = sequence, executors, place
+    def __init__(self, sequence, executors, place, quiet_s):
+        self.sequence, self.executors, self.place, self.quiet_s = sequence, executors, place, quiet_s
         place.name_of = self.name_of
         self.names = Names(place.addresses, place.ports)
         self.waiting = set()        # (host, worker) that are in a call
+        self.together = set()       # of them, those that a step was begun beside
         self.blocked = set()
         self.stuck = None           # the look with bytes that will not go
         self.lines = []
@@ -165,11 +169,15 @@ class Run:
     def transcript(self):
         """A tuple of lines for each step, and one for the end."""
         transcript = []
-        for step in self.sequence.steps:
+        steps = self.sequence.steps
+        for step, following in zip(steps, (*steps[1:], None)):
             self.lines = []
             try:
-                self.make(step)
-                self.settle()
+                if step.together and following:
+                    self.begin(step)
+                else:
+                    self.make(step)
+                    self.settle()
             except Ended as end:
                 transcript.append((*self.lines, f"executor {end}"))
                 return transcript
@@ -177,7 +185,7 @@ class Run:
         self.lines = []
         try:
             for host in HOSTS:
-                for worker, words in enumerate(self.executors[host].ask("end").split(";")[1:3]):
+                for worker, words in enumerate(self.executors[host].ask("end").split(";")[1:-1]):
                     if words:
                         self.waiting.discard((host, worker))
                         self.blocked.discard((host, worker))
@@ -199,6 +207,15 @@ class Run:
                 return found and (
                     self.place.addresses[host] if found[0] in ("0.0.0.0", "::") else found[0], found[1])
         return None
+
+    def begin(self, step):
+        """What comes of it is said with what comes of the next step."""
+        answer = self.executors[step.host].ask(command(step, self.place, "begin"))
+        if answer == "pending":
+            self.waiting.add((step.host, step.worker))
+            self.together.add((step.host, step.worker))
+        else:
+            self.say("result", answer)
 
     def make(self, step):
         answer = self.executors[step.host].ask(command(step, self.place))
@@ -229,6 +246,8 @@ class Run:
         self.note(seen)
 
     def is_quiet(self, looks, quiet_s):
+        if quiet_s < self.quiet_s:
+            return False
         for host, look in looks.items():
             for worker, (state, _) in enumerate(look.workers):
                 who = (host, worker)
@@ -252,13 +271,17 @@ class Run:
     def note_worker(self, who, state, words):
         if state == "sleep":
             if who not in self.blocked:
-                self.say("result", "blocked")
+                self.say(self.said_of(who), "blocked")
             self.blocked.add(who)
+            self.together.discard(who)
         elif who in self.waiting:
-            was_blocked = who in self.blocked
-            self.waiting.discard(who)
-            self.blocked.discard(who)
-            self.say(f"{who[0]}/{who[1]} returns" if was_blocked else "result", self.names.result(words))
+            what = f"{who[0]}/{who[1]} returns" if who in self.blocked else self.said_of(who)
+            for those in (self.waiting, self.blocked, self.together):
+                those.discard(who)
+            self.say(what, self.names.result(words))
+
+    def said_of(self, who):
+        return f"{who[0]}/{who[1]} meanwhile" if who in self.together else "result"
 
 
 class Stage:
@@ -279,6 +302,9 @@ class Stage:
             for name, value in (("ip_local_port_range", "50000 60999"), ("icmp_ratelimit", "0"),
                                 ("icmp_msgs_per_sec", "1000000"), ("icmp_msgs_burst", "1000000")):
                 host.run(["sh", "-c", f"echo {value} >/proc/sys/net/ipv4/{name}"])
+            for family in ("inet", "inet6"):
+                host.run(["ip", "neighbour", "replace", self.hole(host, family), "lladdr", "02:00:00:00:00:99",
+                          "dev", host.iface, "nud", "permanent"])
 
     def stop(self):
         """Ends the executors; the next sequence starts new ones."""
@@ -292,14 +318,22 @@ class Stage:
         return self.PORTS[self.next_port]
 
     def address(self, name, family):
+        if name == "hole":
+            return self.hole(self.hosts["A"], family)
         return self.hosts[name].address6 if family == "inet6" else self.hosts[name].address
 
-    def run(self, sequence, bypass):
-        """The transcript with the hosts of `bypass` under Underpass."""
+    @staticmethod
+    def hole(host, family):
+        """An address of their network whose frames nobody takes."""
+        address = host.address6 if family == "inet6" else host.address
+        return re.sub(r"[.:]\w+$", lambda last: last[0][0] + "99", address)
+
+    def run(self, sequence, bypass, patient=False):
+        """The transcript with the hosts of `bypass` under Underpass. What is seen in haste may be the machine's."""
         executors = {name: self.kinds[name, name in bypass] for name in HOSTS}
-        addresses = {name: self.address(name, sequence.family) for name in HOSTS}
+        addresses = {name: self.address(name, sequence.family) for name in (*HOSTS, "hole")}
         place = Place(addresses, {name: self.new_port() for name in sequence.ports()}, None, sequence.family)
-        transcript = Run(sequence, executors, place).transcript()
+        transcript = Run(sequence, executors, place, QUIET_S * (PATIENCE if patient else 1)).transcript()
         if any(line.startswith("executor ") for line in transcript[-1]):
             for executor in executors.values():
                 executor.stop()

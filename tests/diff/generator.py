@@ -4,6 +4,9 @@ A sequence opens with what brings sockets into a state (a connection, a listener
 has accepted, a pair of datagram sockets, ...) and goes on with calls chosen by weight, mostly on sockets for which
 they make sense, and with right arguments; a share of both is wrong on purpose. The generator keeps a rough
 idea of what each descriptor is, never of what the kernel would answer.
+
+A host has three threads. The first never waits for long; the others wait in calls that the first, the other host
+or a signal may end. Two calls are made at once, by two threads or by both hosts, where their order changes nothing.
 """
 
 import random
@@ -28,6 +31,7 @@ class File:
     state: str = "new"      # new, bound, listening, connecting, connected, closed
     port: str = None
     peer: object = None
+    first: object = None    # of a duplicate
 
 
 class Generator:
@@ -54,8 +58,8 @@ class Generator:
 
     # ---- steps and descriptors
 
-    def add(self, host, call, *words, slot=None, worker=0):
-        self.steps.append(Step(host, call, tuple(map(str, words)), slot, worker))
+    def add(self, host, call, *words, slot=None, worker=0, together=False):
+        self.steps.append(Step(host, call, tuple(map(str, words)), slot, worker, together))
 
     def new_file(self, host, kind, **more):
         self.slots += 1
@@ -356,12 +360,12 @@ class Generator:
 
     def waits(self, host):
         """A thread of the host for a call that may wait."""
-        for worker in (1, 0):
+        for worker in (1, 2):
             if (host, worker) not in self.busy:
                 if self.chance(0.5):
                     self.busy.add((host, worker))
                 return worker
-        return 1
+        return self.pick(1, 2)
 
     def wait_for_data(self):
         """A call that waits in the second thread, and what may end it."""
@@ -386,9 +390,139 @@ class Generator:
                 (1, lambda: self.add(file.host, "recvmmsg", file.name, "0", "-1", "b10", "b10", worker=worker)),
             ])()
         if self.chance(0.3):
-            self.weighted([(2, lambda: self.shut(file)), (2, lambda: self.close(file)),
-                           (2, lambda: self.add(file.host, "signal", worker, self.pick("SIGUSR1", "SIGUSR2"))),
-                           (1, lambda: self.shut(file.peer or file)), (1, lambda: self.close(file.peer or file))])()
+            self.end_wait(file, worker)
+
+    def end_wait(self, file, worker):
+        """What may end a call of that thread on that descriptor."""
+        peer = file.peer or file
+        others = self.some("tcp", "udp", host=file.host) or file
+        self.weighted([(2, lambda: self.shut(file)), (2, lambda: self.close(file)),
+                       (2, lambda: self.add(file.host, "signal", worker, self.pick("SIGUSR1", "SIGUSR2"))),
+                       (1, lambda: self.shut(peer)), (1, lambda: self.close(peer)),
+                       (1, lambda: self.add(peer.host, "send", peer.name, self.data(), "MSG_NOSIGNAL|MSG_DONTWAIT")),
+                       (1, lambda: self.add(file.host, "dup2", others.name, file.name)),
+                       (1, lambda: self.option_on(file)),
+                       (1, lambda: self.add(file.host, "connect", file.name, "@any:0/family=AF_UNSPEC"))])()
+
+    def wait_for_room(self):
+        """A call that waits until the peer reads."""
+        file = self.some("tcp", states=("connected",))
+        if not file or not file.peer:
+            return
+        worker = self.waits(file.host)
+        self.add(file.host, "fcntl", file.name, "F_SETFL", "0")
+        self.add(file.host, "fill", file.name)
+        if self.chance(0.5):
+            # So much that it has to wait; how much of it is taken before is a matter of buffers.
+            self.add(file.host, *self.pick(("send", file.name, "d7.300000", "MSG_NOSIGNAL"),
+                                           ("writev", file.name, "d1.10,d7.300000")), worker=worker)
+            self.add(file.peer.host, "drain", file.peer.name)
+            return
+        self.add(file.host, *self.pick(("poll", f"{file.name}:{self.pick('POLLOUT', 'POLLOUT|POLLIN')}", "-1"),
+                                       ("select", f"{file.name}:{self.pick('w', 'wx')}", "-1")), worker=worker)
+        self.weighted([(2, lambda: self.add(file.peer.host, "drain", file.peer.name)),
+                       (1, lambda: self.end_wait(file, worker))])()
+
+    def wait_for_connection(self):
+        """connect to where nobody answers."""
+        file = self.socket(self.pick(*HOSTS), "tcp", "|SOCK_CLOEXEC")
+        worker = self.waits(file.host)
+        self.add(file.host, "connect", file.name, "@hole:9", worker=worker)
+        if self.chance(0.3):
+            call, data = self.pick(("send", "d0.10"), ("recv", "b10"))
+            self.add(file.host, call, file.name, data, "0", worker=self.waits(file.host))
+        self.end_wait(file, worker)
+
+    def wait_for_several(self):
+        """poll, select or epoll_wait on some, while the first thread changes what they are."""
+        host, files = self.polled("POLLIN", "POLLRDHUP", "POLLIN|POLLPRI")
+        existing = self.some("epoll", host=host)
+        if not files and not existing:
+            return
+        worker = self.waits(host)
+        if existing and self.chance(0.7):
+            self.add(host, self.pick("epoll_wait", "epoll_pwait", "epoll_pwait2"), existing.name, 16, "-1", worker=worker)
+        elif files:
+            self.add(host, self.pick("poll", "ppoll"), files, "-1", worker=worker)
+        file = self.some("tcp", "udp", host=host)
+        if existing and self.chance(0.5):
+            self.change_set(existing)
+        elif file:
+            self.end_wait(file, worker)
+
+    # ---- two calls at once
+
+    def harmless(self, file):
+        """A call that leaves the descriptor as it is."""
+        self.weighted([
+            (3, lambda: self.add(file.host, "getsockname", file.name, "o16")),
+            (2, lambda: self.add(file.host, "getsockopt", file.name, "SOL_SOCKET", "SO_TYPE", "b4")),
+            (2, lambda: self.add(file.host, "fcntl", file.name, "F_GETFD", "0")),
+            (1, lambda: self.add(file.host, "getsockopt", file.name, "SOL_SOCKET", "SO_KEEPALIVE", "b4")),
+        ])()
+
+    def one_of_two(self, file, alone=True):
+        """A call whose outcome is its own matter, beside one on another descriptor of its host; or, not `alone`,
+        beside a harmless one on the same."""
+        self.weighted([
+            (5, lambda: self.add(file.host, "send", file.name, self.data() if file.kind == "tcp" else "d0.50",
+                                 "MSG_DONTWAIT|MSG_NOSIGNAL")),
+            (4, lambda: self.add(file.host, "recv", file.name, self.room(), self.receive_flags())),
+            (2, lambda: self.add(file.host, "shutdown", file.name, self.pick("SHUT_WR", "SHUT_RD", "SHUT_RDWR"))),
+            *([(2, lambda: self.close(file)), (2, lambda: self.set_option(file, self.option_of(file)))] if alone else []),
+            (2, lambda: self.harmless(file)),
+        ])()
+
+    def join_last_two(self, before):
+        """The last two steps are made at once, by two threads of a host or by both hosts."""
+        if len(self.steps) - before < 2:
+            return
+        first, second = self.steps[-2:]
+        worker = first.worker
+        if first.host == second.host:
+            free = [one for one in (1, 2) if (first.host, one) not in self.busy]
+            if not free:
+                return
+            worker = self.random.choice(free)
+        self.steps[-2] = replace(first, together=True, worker=worker)
+
+    def at_once(self):
+        """Two calls on different descriptors, or one of them on the same that changes nothing."""
+        one = self.some("tcp", "udp", states=("connected",))
+        if not one:
+            return
+        before = len(self.steps)
+        others = [file for file in self.files if file.kind in ("tcp", "udp") and file.host == one.host and
+                  (file.first or file) is not (one.first or one) and file.state == "connected"]
+        if others and self.chance(0.6):
+            other = self.random.choice(others)
+            self.one_of_two(one)
+            self.one_of_two(other)
+        else:
+            self.harmless(one)
+            self.one_of_two(one, alone=False)
+        self.join_last_two(before)
+
+    def wait_and_give(self):
+        """A call that waits, and what it waits for, at once."""
+        one = self.some("tcp", states=("connected",))
+        if not one or not one.peer or one.peer.state != "connected":
+            return
+        before = len(self.steps)
+        self.weighted([
+            (4, lambda: self.add(one.host, "recv", one.name, "b100", "0")),
+            (1, lambda: self.add(one.host, "recvmsg", one.name, "b8,b100", "0", "o16", "b100")),
+            (1, lambda: self.add(one.host, "poll", f"{one.name}:POLLIN", "-1")),
+            (1, lambda: self.add(one.host, "select", f"{one.name}:r", "-1")),
+        ])()
+        peer = one.peer
+        self.weighted([
+            (4, lambda: self.add(peer.host, "send", peer.name, f"d3.{self.pick(1, 10, 100)}", "MSG_NOSIGNAL")),
+            (1, lambda: self.add(peer.host, "shutdown", peer.name, "SHUT_WR")),
+            (1, lambda: self.close(peer)),
+        ])()
+        worker = self.waits(one.host)
+        self.steps[before] = replace(self.steps[before], together=True, worker=worker)
 
     def fill(self):
         file = self.some("tcp", states=("connected",))
@@ -416,7 +550,8 @@ class Generator:
         file = self.some("tcp", "udp", "epoll")
         if not file:
             return
-        made = self.new_file(file.host, file.kind, state=file.state, port=file.port, peer=file.peer)
+        made = self.new_file(file.host, file.kind, state=file.state, port=file.port, peer=file.peer,
+                             first=file.first or file)
         target = self.some("tcp", "udp", "epoll", "pipe", host=file.host) or file
         call, words = self.weighted([
             (4, ("dup", ())), (3, ("dup2", (target.name,))), (2, ("dup2", ("60",))),
@@ -447,15 +582,18 @@ class Generator:
         return self.random.choice({"tcp": TCP + COMMON, "udp": UDP + COMMON}[file.kind] if self.chance(0.95)
                                   else TCP + UDP)
 
+    def set_option(self, file, option):
+        value = self.random.choice(option.values)
+        if self.wrong():
+            value = self.pick("null4", "bad4", "null0", f"{value}/0", f"{value}/1", f"{value}/3", f"{value}/200",
+                              f"{value}/-1")
+        self.add(file.host, "setsockopt", self.fd(file), option.level, option.name, value)
+
     def option_on(self, file=None):
         file = file or self.sender()
         if file:
             option = self.option_of(file)
-            value = self.random.choice(option.values)
-            if self.wrong():
-                value = self.pick("null4", "bad4", "null0", f"{value}/0", f"{value}/1", f"{value}/3", f"{value}/200",
-                                  f"{value}/-1")
-            self.add(file.host, "setsockopt", self.fd(file), option.level, option.name, value)
+            self.set_option(file, option)
             if self.chance(0.3) and option.readable:
                 self.add(file.host, "getsockopt", file.name, option.level, option.name, "b4")
 
@@ -583,7 +721,7 @@ class Generator:
 
     def wait_set(self, a_set):
         worker, limit = 0, self.pick(0, 0, 0, 5)
-        if self.chance(0.1):
+        if self.chance(0.15):
             worker, limit = self.waits(a_set.host), -1
         self.add(a_set.host, self.pick("epoll_wait", "epoll_wait", "epoll_pwait", "epoll_pwait2"), self.fd(a_set),
                  16 if not self.wrong() else self.pick(0, -1), limit, worker=worker)
@@ -591,11 +729,18 @@ class Generator:
     def calls(self):
         return [(16, self.send), (4, self.send_message), (5, self.write), (2, self.send_many), (1, self.send_file),
                 (1, self.splice), (16, self.receive), (5, self.receive_message), (2, self.receive_many),
-                (6, self.read), (6, self.wait_for_data), (1, self.fill), (3, self.drain), (7, self.shut),
+                (6, self.read), *self.calls_of_threads(), (1, self.fill), (3, self.drain), (7, self.shut),
                 (7, self.close), (5, self.duplicate), (4, self.control), (4, self.ioctl), (8, self.option_on),
                 (6, self.ask_option), (4, self.ask_error), (4, self.names), (4, self.connect_again),
                 (2, self.bind_again), (2, self.listen_again), (3, self.accept_more), (3, self.connect_more),
                 (3, self.open_more), (1, self.odd_socket), (6, self.poll), (4, self.select), (10, self.epoll)]
+
+    def calls_of_threads(self):
+        """In some sequences most calls are of them."""
+        share = 8 if self.chance(0.25) else 1
+        return [(share * weight, call) for weight, call in (
+            (6, self.wait_for_data), (1, self.wait_for_room), (1, self.wait_for_connection),
+            (2, self.wait_for_several), (3, self.at_once), (3, self.wait_and_give))]
 
     def sequence(self):
         self.open()

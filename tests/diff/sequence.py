@@ -5,11 +5,13 @@ A sequence is a file of lines, one for each step:
     A s1 = socket AF_INET SOCK_STREAM 0
     A bind s1 @A:P0
     B/1 recv s2 b100 MSG_WAITALL          in the host's second thread
+    B/1& send s2 d0.10 0                  the next step begins before this one is over
     A signal 1 SIGUSR1                    to the thread that is in a call there
 
 The words are those of tests/diff/executor/arguments.h, but for names of constants, and for
 
     @A:P0 @any:0 @lo:P1 @name:s3          an address; P0 is a port of its own in each run; /len=7 /family=0
+    @hole:9                               one that nobody answers from
     int:5 int:5/2 linger:1,0 time:0,5000  the value of an option, and its length if it is not the natural one
     text:reno hex:0a0b
     control:SOL_IP,IP_TTL,5               one control message with a number in it
@@ -25,7 +27,7 @@ from constants import CONSTANTS, value_of
 
 HOSTS = "AB"
 FAMILIES = ("inet", "mapped", "inet6")
-STEP = re.compile(r"^(?P<host>[AB])(?:/(?P<worker>[01]))? (?:(?P<slot>s\d+) = )?(?P<call>\w+)(?P<words>.*)$")
+STEP = re.compile(r"^(?P<host>[AB])(?:/(?P<worker>[0-2]))?(?P<together>&?) (?:(?P<slot>s\d+) = )?(?P<call>\w+)(?P<words>.*)$")
 PORT = re.compile(r"\bP\d+\b")
 
 
@@ -40,9 +42,10 @@ class Step:
     words: tuple = ()
     slot: str = None
     worker: int = 0
+    together: bool = False      # with the next one
 
     def __str__(self):
-        who = self.host + (f"/{self.worker}" if self.worker else "")
+        who = self.host + (f"/{self.worker}" if self.worker else "") + ("&" if self.together else "")
         made = f"{self.slot} = " if self.slot else ""
         return " ".join([f"{who} {made}{self.call}", *self.words])
 
@@ -52,7 +55,7 @@ class Step:
         if not found:
             raise Malformed(f"not a step: {line!r}")
         return Step(found["host"], found["call"], tuple(found["words"].split()), found["slot"],
-                    int(found["worker"] or 0))
+                    int(found["worker"] or 0), bool(found["together"]))
 
     def uses(self, name):
         """Whether a constant is among its words."""
@@ -185,13 +188,13 @@ def resolve(word, place):
     return word if value is None else str(value)
 
 
-def command(step, place):
+def command(step, place, verb="run"):
     """The line for the executor."""
     words = [resolve(word, place) for word in step.words]
     if step.call == "signal":
         return " ".join(["signal", *words])
     slot = step.slot[1:] if step.slot else "-"
-    return " ".join(["run", str(step.worker), slot, step.call, *words])
+    return " ".join([verb, str(step.worker), slot, step.call, *words])
 
 
 def address_of(data):

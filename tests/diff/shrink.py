@@ -26,6 +26,8 @@ def shrink_list(items, fails):
 
 def plainer(step):
     """The step with one thing less in it."""
+    if step.together:
+        yield replace(step, together=False)
     if step.worker:
         yield replace(step, worker=0)
     for at, word in enumerate(step.words):

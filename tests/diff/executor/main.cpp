@@ -4,6 +4,7 @@
 //
 //   run WORKER SLOT CALL WORDS...   the call's result, or `pending`: it has not returned yet;
 //                                   `busy`: the worker is still in an earlier call
+//   begin WORKER SLOT CALL WORDS... `pending` at once, or `busy`
 //   look                            what each worker does, what each descriptor is ready for
 //   name SLOT                       the descriptor's own address
 //   signal WORKER NUMBER            to the thread that is in a call
@@ -37,14 +38,17 @@ constexpr int kStuckStatus = 3;
 
 class Executor {
  public:
-  Executor() : table_(make_table()), workers_{Worker(table_, slots_), Worker(table_, slots_)} {}
+  Executor()
+      : table_(make_table()),
+        workers_{Worker(table_, slots_), Worker(table_, slots_), Worker(table_, slots_)} {}
 
   std::string answer(const std::string& line) {
     auto words = split(line, ' ');
     if (words.empty()) return "what?";
     const std::string verb = words[0];
     words.erase(words.begin());
-    if (verb == "run" && words.size() >= 3) return run(words);
+    if (verb == "run" && words.size() >= 3) return run(words, kAtOnceMs);
+    if (verb == "begin" && words.size() >= 3) return run(words, 0);
     if (verb == "look") return look();
     if (verb == "name" && words.size() == 1) return name(words[0]);
     if (verb == "signal" && words.size() == 2) return signal(words);
@@ -64,11 +68,11 @@ class Executor {
 
   Worker& worker(const std::string& word) { return workers_[std::stoul(word) % workers_.size()]; }
 
-  std::string run(const std::vector<std::string>& words) {
+  std::string run(const std::vector<std::string>& words, int limit_ms) {
     Worker& one = worker(words[0]);
     const size_t slot = words[1] == "-" ? kSlots : std::stoul(words[1]);
     if (!one.start(slot, words[2], {words.begin() + 3, words.end()})) return "busy";
-    return one.ended_within(kAtOnceMs) ? one.words() : "pending";
+    return limit_ms != 0 && one.ended_within(limit_ms) ? one.words() : "pending";
   }
 
   std::string look() {
@@ -151,7 +155,7 @@ class Executor {
 
   CallTable table_;
   Slots slots_;
-  std::array<Worker, 2> workers_;
+  std::array<Worker, 3> workers_;
 };
 
 }  // namespace
