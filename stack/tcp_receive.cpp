@@ -135,13 +135,17 @@ size_t TcpEndpoint::copy_out(std::span<const iovec> data, const Copying& how) {
       skip_bytes -= piece.iov_len;
       continue;
     }
-    auto* to = static_cast<uint8_t*>(piece.iov_base) + skip_bytes;
-    size_t left = std::min(piece.iov_len - skip_bytes, how.limit - copied);
+    // Of the piece. Nothing needs to be there when the bytes are discarded.
+    size_t at = skip_bytes;
+    size_t left = std::min(piece.iov_len - at, how.limit - copied);
     skip_bytes = 0;
     while (left != 0 && from != nullptr) {
       const size_t part = std::min<size_t>(left, from->len - offset);
-      if (!how.discard) std::memcpy(to, static_cast<uint8_t*>(from->payload) + offset, part);
-      to += part;
+      if (!how.discard) {
+        std::memcpy(static_cast<uint8_t*>(piece.iov_base) + at,
+                    static_cast<uint8_t*>(from->payload) + offset, part);
+      }
+      at += part;
       left -= part;
       copied += part;
       advance(part);

@@ -149,7 +149,8 @@ Test(epoll_set, little_room_serves_all_in_turn) {
   for (int i = 0; i < 6; ++i) {
     const auto events = bench.wait(1);
     cr_assert_eq(events.size(), 1);
-    seen.push_back(events[0].data.u64);
+    const uint64_t tag = events[0].data.u64;  // no reference: the struct is packed
+    seen.push_back(tag);
   }
   cr_assert(seen == std::vector<uint64_t>({0, 1, 2, 0, 1, 2}));
 }
