@@ -6,6 +6,7 @@
 
 #include "base/fd.h"
 #include "shim/fd_table.h"
+#include "shim/passed_fds.h"
 #include "shim/posix_border.h"
 #include "shim/real.h"
 #include "stack/no_cancellation.h"
@@ -25,6 +26,7 @@ int duplicate_to(int from, int to, Real make) {
   if (is_private_fd(to)) return fail(EBADF);
   if (!FdTable::maybe_ours(from) && !FdTable::maybe_ours(to)) return make();
   const NoCancellation guard;  // the end of a lingering connection waits
+  move_out_for_streams(from, to);
   StackLock lock;
   const int usable = sys::fcntl(from, F_GETFD);
   if (usable < 0) return fail(-usable);
@@ -70,15 +72,7 @@ UP_EXPORT int close(int fd) {
   return real().close(fd);
 }
 
-UP_EXPORT int dup(int fd) noexcept {
-  if (!FdTable::maybe_ours(fd)) return real().dup(fd);
-  HeldFile file(fd);
-  const int made = real().dup(fd);
-  if (made < 0 || !file) return made;
-  FdTable::put(made, &*file);
-  (*file).add_fd(made);
-  return made;
-}
+UP_EXPORT int dup(int fd) noexcept { return ::fcntl(fd, F_DUPFD, 0); }
 
 UP_EXPORT int dup2(int from, int to) noexcept {
   return duplicate_to(from, to, [&] { return real().dup2(from, to); });

@@ -2,6 +2,7 @@
 #include <cstdarg>
 
 #include "shim/fd_table.h"
+#include "shim/passed_fds.h"
 #include "shim/posix_border.h"
 #include "shim/real.h"
 
@@ -10,13 +11,17 @@ namespace {
 
 // F_DUPFD and F_DUPFD_CLOEXEC: another number of the same file.
 int duplicate(int fd, int command, long least) {
-  HeldFile file(fd);
-  const int made = sys::fcntl(fd, command, least);
-  if (made < 0) return fail(-made);
-  if (file) {
-    FdTable::put(made, &*file);
-    (*file).add_fd(made);
+  int made = 0;
+  {
+    HeldFile file(fd);
+    made = sys::fcntl(fd, command, least);
+    if (made < 0) return fail(-made);
+    if (file) {
+      FdTable::put(made, &*file);
+      (*file).add_fd(made);
+    }
   }
+  move_out_for_streams(fd, made);
   return made;
 }
 

@@ -1,4 +1,4 @@
-// passed_fds.h - descriptors that another program is about to get
+// passed_fds.h - descriptors that another program is about to get, or a stream of libc
 #pragma once
 
 #include <sys/socket.h>
@@ -10,5 +10,11 @@ namespace underpass {
 void move_out_passed(const msghdr& message);
 // The same for one.
 void move_out_passed(int fd);
+// `fd` is about to be `to` as well. The streams of 0, 1 and 2 (stdin and its kin) read and write
+// without a name of ours: a connection that gets such a number is the kernel's from now on.
+inline void move_out_for_streams(int fd, int to) {
+  constexpr int kLast = 2;
+  if (to >= 0 && to <= kLast && fd != to) move_out_passed(fd);
+}
 
 }  // namespace underpass

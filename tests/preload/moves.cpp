@@ -285,6 +285,78 @@ void orphan_goes_on() {
 
 // ---- exec
 
+// ---- streams of libc, in the process that has opened the connection
+
+template <typename Body>
+pid_t child_with_connection(int port, Body body) {
+  return in_background([=] {
+    const int own = tcp();
+    Name address = theirs(port);
+    must("connect", connect(own, plain(address), size(address)));
+    body(own);
+  });
+}
+
+[[noreturn]] void speak_through_streams() {
+  char word[8] = {};
+  printf("hello ");
+  fflush(stdout);
+  const size_t got = fread(word, 1, 3, stdin);
+  printf("%zu %s %d ", got, word, fileno(stdin));
+  fflush(stdout);
+  if (write(STDOUT_FILENO, "world", 5) != 5) _exit(1);
+  _exit(fgetc(stdin) == EOF ? 0 : 2);
+}
+
+void said_by_streams(int port, void (*body)(int)) {
+  const pid_t child = child_with_connection(port, body);
+  peer_said("accept 3 1");
+  peer_said("recv 1 6");
+  peer_said("text 1 abc");
+  peer_said("recv 1 13");
+  peer_said("shut 1 1");
+  peer_said("recv 1 1");
+  said_end("child", child);
+}
+
+void streams_over_a_connection() {
+  const int port = number(peer("listen 3"));
+  note("-- dup2");
+  said_by_streams(port, [](int fd) {
+    for (const int to : {0, 1}) must("dup2", dup2(fd, to));
+    close(fd);
+    speak_through_streams();
+  });
+  note("-- dup, and F_DUPFD");
+  said_by_streams(port, [](int fd) {
+    for (const int to : {0, 1}) close(to);
+    if (dup(fd) != 0 || fcntl(fd, F_DUPFD, 0) != 1) _exit(3);
+    speak_through_streams();
+  });
+}
+
+// The parent ends inside the call, with the connection that its child goes on with.
+void daemon_goes_on() {
+  const int port = number(peer("listen 3"));
+  const pid_t child = child_with_connection(port, [](int fd) {
+    must("send", static_cast<int>(send(fd, "before", 6, 0)));
+    if (daemon(1, 0) != 0) _exit(1);
+    must("send", static_cast<int>(send(fd, "after", 5, 0)));
+    char data[8];
+    const long got = recv(fd, data, sizeof data, 0);
+    must("send", static_cast<int>(send(fd, data, got > 0 ? static_cast<size_t>(got) : 0, 0)));
+    // What was 0 before is no socket any more.
+    must("write", static_cast<int>(write(STDOUT_FILENO, "nowhere", 7)));
+    _exit(0);
+  });
+  peer_said("accept 3 1");
+  said_end("child", child);
+  peer_said("recv 1 11");
+  peer_said("text 1 abc");
+  peer_said("recv 1 3");
+  peer_said("recv 1 1");
+}
+
 // `fd` as the standard input and output of a program, in its own process.
 [[noreturn]] void become_cat(int fd) {
   dup2(fd, 0);
@@ -307,16 +379,6 @@ void child_becomes_a_program() {
     const pid_t child = in_background([=] { become_cat(fd); });
     echoed_by_a_program(false);
     said_end("cat", child);
-  });
-}
-
-template <typename Body>
-pid_t child_with_connection(int port, Body body) {
-  return in_background([=] {
-    const int own = tcp();
-    Name address = theirs(port);
-    must("connect", connect(own, plain(address), size(address)));
-    body(own);
   });
 }
 
@@ -463,6 +525,8 @@ constexpr Scenario kScenarios[] = {
     {"epoll_goes_with_it", Proof::kTcpHybrid, epoll_goes_with_it},
     {"grandchild_uses_it", Proof::kTcpHybrid, grandchild_uses_it},
     {"orphan_goes_on", Proof::kTcpHybrid, orphan_goes_on},
+    {"daemon_goes_on", Proof::kTcpHybrid, daemon_goes_on},
+    {"streams_over_a_connection", Proof::kTcpHybrid, streams_over_a_connection},
     {"child_becomes_a_program", Proof::kTcpHybrid, child_becomes_a_program},
     {"program_takes_its_connection_over_exec", Proof::kTcpHybrid,
      program_takes_its_connection_over_exec},
