@@ -14,10 +14,11 @@ namespace underpass {
 namespace {
 
 void write_v4(ControlWriter& out, const SocketOptions& options, const Datagram& datagram,
-              uint32_t ifindex) {
+              uint32_t ifindex, const IpAddress& answering) {
   if (options.packet_info) {
     const in_addr to{datagram.to.v4()};
-    out.put(IPPROTO_IP, IP_PKTINFO, in_pktinfo{static_cast<int>(ifindex), to, to});
+    const in_addr answers_from{answering.v4()};
+    out.put(IPPROTO_IP, IP_PKTINFO, in_pktinfo{static_cast<int>(ifindex), answers_from, to});
   }
   if (options.receive_ttl) out.put(IPPROTO_IP, IP_TTL, int{datagram.ttl});
   if (options.receive_tos) out.put(IPPROTO_IP, IP_TOS, datagram.tos);
@@ -47,7 +48,7 @@ void write_times(ControlWriter& out, const TimeOptions& times, uint64_t arrived_
 }
 
 void write_receive_control(msghdr& message, const SocketOptions& options, const Datagram& datagram,
-                           uint32_t ifindex) {
+                           uint32_t ifindex, const IpAddress& answering) {
   ControlWriter out(message);
   // What came before anybody wanted to know comes now (__sock_recv_timestamp() in net/socket.c).
   const bool late = datagram.arrived_ns == 0 && options.times.plain;
@@ -60,7 +61,7 @@ void write_receive_control(msghdr& message, const SocketOptions& options, const 
     out.put(IPPROTO_IPV6, IPV6_PKTINFO, info);
   }
   if (datagram.to.is_v4()) {
-    write_v4(out, options, datagram, ifindex);
+    write_v4(out, options, datagram, ifindex, answering);
   } else {
     write_v6(out, options, datagram);
   }

@@ -14,8 +14,9 @@ namespace underpass {
 // When it came; `arrived_ns` is 0 where nobody has looked.
 void write_times(ControlWriter& out, const TimeOptions& times, uint64_t arrived_ns);
 
-// As far as the message has room for it; sets msg_controllen. `ifindex` is where it has come in.
+// As far as the message has room for it; sets msg_controllen. `ifindex` is where it has come in,
+// `answering` the local address that an answer would have.
 void write_receive_control(msghdr& message, const SocketOptions& options, const Datagram& datagram,
-                           uint32_t ifindex);
+                           uint32_t ifindex, const IpAddress& answering);
 
 }  // namespace underpass

@@ -224,7 +224,10 @@ Result<void> SocketFile::wait_beside(Readiness events, short kernel_events, Dead
 // ---- connect, listen, accept
 
 void SocketFile::leave_to_kernel() {
-  if (datagram_ != nullptr) std::exchange(datagram_, nullptr)->close();
+  if (datagram_ != nullptr) {
+    groups_.drop(the_stack().ports());
+    std::exchange(datagram_, nullptr)->close();
+  }
   place(Placement::kKernel);
 }
 
@@ -372,6 +375,7 @@ void SocketFile::follow_kernel_name() {
     log_write(LogLevel::info, "port %u is another process's: some of it comes over the kernel",
               datagram_->local().port);
   }
+  follow_groups();
 }
 
 Result<void> SocketFile::open_datagram() {
@@ -386,7 +390,9 @@ Result<void> SocketFile::open_datagram() {
   // Dissolved, and now it has a port again.
   if (datagram_ != nullptr) {
     notify(kPlacementChanged);
-    return datagram_->rebind(local);
+    auto bound = datagram_->rebind(local);
+    follow_groups();
+    return bound;
   }
   int shared = 0;
   socklen_t bytes = sizeof shared;
@@ -396,9 +402,29 @@ Result<void> SocketFile::open_datagram() {
   if (!opened) return Error{opened.error()};
   datagram_ = *opened;
   kernel_ready_ = true;
+  int reused = 0;
+  bytes = sizeof reused;
+  sys::getsockopt(fd_, SOL_SOCKET, SO_REUSEADDR, &reused, &bytes);
+  has_port_alone_ = reused == 0 && shared == 0 && !is_raw_socket();
   apply_options();
   place(Placement::kDatagram);
+  follow_groups();
   return {};
+}
+
+// A socket on one address, as connect(2) makes it one, receives from no group. A multicast router
+// forwards what others receive, too.
+void SocketFile::follow_groups() {
+  if (groups_.empty() || datagram_ == nullptr) return;
+  Stack& stack = the_stack();
+  const auto is_router = [&](const char* setting) UP_NO_THREAD_SAFETY {
+    return stack.host().setting(setting).value_or(0) != 0;
+  };
+  const bool direct =
+      has_port_alone_ && !options_.kernel_receives && datagram_->binding().address.ip.is_any() &&
+      !is_router("conf/all/mc_forwarding") && !is_router("../ipv6/conf/all/mc_forwarding");
+  const Binding nowhere = SocketAddress{IpAddress::any(family_), 0, 0};
+  groups_.follow(stack.ports(), fd_, interface_index(), direct ? datagram_->binding() : nowhere);
 }
 
 Result<void> SocketFile::connect_datagram(const SocketAddress& remote, const sockaddr* address,
@@ -637,7 +663,10 @@ void SocketFile::close_now(int fd, bool may_linger) {
     std::exchange(listener_, nullptr)->close();
     the_stack().flush();
   }
-  if (datagram_ != nullptr) std::exchange(datagram_, nullptr)->close();
+  if (datagram_ != nullptr) {
+    groups_.drop(the_stack().ports());
+    std::exchange(datagram_, nullptr)->close();
+  }
   placement_ = Placement::kKernel;
   fd_ = -1;
 }
@@ -658,6 +687,7 @@ void SocketFile::apply_options() {
     // What is queued stays, the kernel receives what comes from now on.
     if (options_.kernel_receives && datagram_->is_bound()) {
       static_cast<void>(datagram_->rebind(SocketAddress{IpAddress::any(family_), 0, 0}).ok());
+      follow_groups();
       notify(kPlacementChanged);
     }
   }
@@ -700,6 +730,11 @@ Result<void> SocketFile::setsockopt(int level, int name, const void* value, sock
     the_stack().flush();
   }
   if (note_option(options_, level, name, value, length, fd_)) apply_options();
+  if (type_ != SOCK_DGRAM) return {};
+  // From now on others may bind the port.
+  const bool shares = level == SOL_SOCKET && (name == SO_REUSEADDR || name == SO_REUSEPORT);
+  if (shares) has_port_alone_ = false;
+  if (shares || groups_.note(level, name, value, length)) follow_groups();
   return {};
 }
 

@@ -15,6 +15,7 @@
 #include "base/ref.h"
 #include "base/result.h"
 #include "stack/error_queue.h"
+#include "stack/groups.h"
 #include "stack/host_view.h"
 #include "stack/open_file.h"
 #include "stack/port_claims.h"
@@ -27,6 +28,7 @@ namespace underpass {
 
 class TcpListener;
 class UdpEndpoint;
+struct Datagram;
 
 enum class Placement : uint8_t {
   kUnplaced,   // created, perhaps bound; the kernel socket answers for it
@@ -167,6 +169,8 @@ class SocketFile : public OpenFile, private EndpointOwner {
   // Gives it a port, if it has none.
   Result<void> open_datagram() UP_REQUIRES(stack_mutex);
   void follow_kernel_name() UP_REQUIRES(stack_mutex);
+  // After whatever may change which groups are received directly.
+  void follow_groups() UP_REQUIRES(stack_mutex);
   void leave_to_kernel() UP_REQUIRES(stack_mutex);
   // The kernel socket is O_NONBLOCK, whatever the program has set.
   bool hides_nonblocking() const UP_REQUIRES(stack_mutex) {
@@ -192,6 +196,7 @@ class SocketFile : public OpenFile, private EndpointOwner {
   Result<size_t> send_datagram_by_kernel(const msghdr& message, int flags) UP_REQUIRES(stack_mutex);
   Result<size_t> receive_datagram(msghdr& message, int flags) UP_REQUIRES(stack_mutex);
   Result<size_t> receive_datagram_from_kernel(msghdr& message, int flags) UP_REQUIRES(stack_mutex);
+  IpAddress answering(const Datagram& datagram) const UP_REQUIRES(stack_mutex);
   size_t header_bytes(const IpAddress& to) const;
   bool pending_kernel_error() UP_REQUIRES(stack_mutex);
   void apply_options() UP_REQUIRES(stack_mutex);
@@ -222,10 +227,12 @@ class SocketFile : public OpenFile, private EndpointOwner {
   int pending_error_ = 0;   // sk_err of one whose connection was dissolved
   bool shut_read_ = false;  // of a datagram socket
   bool shut_write_ = false;
-  bool corked_ = false;       // the kernel holds the beginning of a datagram (MSG_MORE)
-  uint32_t calls_ = 0;        // in progress
-  Fd closing_;                // closed by the program while there were calls
-  bool kernel_ready_ = true;  // nobody has looked yet
+  Groups groups_;
+  bool has_port_alone_ = false;  // the kernel lets nobody else bind the port of a datagram socket
+  bool corked_ = false;          // the kernel holds the beginning of a datagram (MSG_MORE)
+  uint32_t calls_ = 0;           // in progress
+  Fd closing_;                   // closed by the program while there were calls
+  bool kernel_ready_ = true;     // nobody has looked yet
   uint64_t kernel_checked_ns_ = 0;
   uint32_t empty_looks_ = 0;  // one after the other
   uint64_t error_checked_ns_ = 0;

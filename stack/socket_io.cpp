@@ -416,6 +416,13 @@ Result<size_t> SocketFile::send_datagram(const msghdr& message, int flags) {
   return *total;
 }
 
+// fib_compute_spec_dst() in net/ipv4/fib_frontend.c.
+IpAddress SocketFile::answering(const Datagram& datagram) const {
+  if (!options_.packet_info || !datagram.to.is_multicast()) return datagram.to;
+  const auto route = the_stack().host().route(datagram.from.ip, IpAddress::any(AF_INET));
+  return route && datagram.to.is_v4() ? route->source : datagram.to;
+}
+
 // What the stack puts in front of a datagram.
 size_t SocketFile::header_bytes(const IpAddress& to) const {
   if (options_.header_included) return 0;
@@ -496,7 +503,7 @@ Result<size_t> SocketFile::receive_datagram(msghdr& message, int flags) {
         message.msg_namelen = real;
       }
       message.msg_controllen = control_room;
-      write_receive_control(message, options_, *datagram, interface_index());
+      write_receive_control(message, options_, *datagram, interface_index(), answering(*datagram));
       return (flags & MSG_TRUNC) != 0 ? size_t{datagram->bytes} : copied;
     }
     if (kernel_ready_ || (!may_block && (++empty_looks_ < kBusyLooks ||

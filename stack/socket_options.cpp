@@ -169,8 +169,11 @@ bool note_ip_level(SocketOptions& options, int name, const void* value, socklen_
       return true;
     case IP_TRANSPARENT:
     case IP_OPTIONS:
+      options.kernel_only = true;
+      return true;
     case IP_RECVORIGDSTADDR:
       options.kernel_only = true;
+      options.kernel_receives = options.kernel_receives || number != 0;
       return true;
     default:
       return false;

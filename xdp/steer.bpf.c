@@ -134,6 +134,20 @@ static __always_inline int choose(const struct up_flow_key* flow, __u64 members,
   return (int)slot;
 }
 
+/* Whoever has what comes from anybody to that local address and port. */
+static __always_inline __u32* find_from_anybody(const struct up_flow_key* flow) {
+  struct up_flow_key key = *flow;
+  __builtin_memset(key.remote_ip, 0, sizeof(key.remote_ip));
+  key.remote_port = 0;
+  return bpf_map_lookup_elem(&up_flows, &key);
+}
+
+/* Of a datagram to a group: the slot whose socket has joined it and has the port alone, or -1. */
+static __always_inline int find_member(const struct up_flow_key* flow) {
+  __u32* slot = find_from_anybody(flow);
+  return slot ? (int)*slot : -1;
+}
+
 /* The slot that the flow belongs to, or -1, which UP_FLOW_OF_KERNEL is too. */
 static __always_inline int find_slot(int family, const struct up_flow_key* flow, int is_new,
                                      int* shared) {
@@ -144,10 +158,7 @@ static __always_inline int find_slot(int family, const struct up_flow_key* flow,
   if (value & UP_PORT_FLOWS_MASK) {
     __u32* slot = bpf_map_lookup_elem(&up_flows, flow);
     if (slot) return (int)*slot;
-    struct up_flow_key from_anybody = *flow;
-    __builtin_memset(from_anybody.remote_ip, 0, sizeof(from_anybody.remote_ip));
-    from_anybody.remote_port = 0;
-    slot = bpf_map_lookup_elem(&up_flows, &from_anybody);
+    slot = find_from_anybody(flow);
     if (slot) return (int)*slot;
   }
   __u32 address = value >> UP_PORT_ADDRESS_SHIFT;
@@ -168,20 +179,22 @@ static __always_inline int steer(struct xdp_md* ctx, int family, struct cursor* 
     count((__u32)(-1 - parsed), 1);
     return XDP_PASS;
   }
-  struct up_address* to = find_address(flow.local_ip);
-  if (!to || to->where != UP_ADDRESS_HERE) {
+  int to_group = flow.protocol == IPPROTO_UDP && is_group(family, flow.local_ip);
+  struct up_address* to = to_group ? 0 : find_address(flow.local_ip);
+  if (to_group ? find_member(&flow) < 0 : !to || to->where != UP_ADDRESS_HERE) {
     count(UP_STEER_pass_address, 1);
     return XDP_PASS;
   }
   /* parse_ports() has seen that the header is there; the cursor still stands before it. */
   int is_new = flow.protocol == IPPROTO_TCP && cursor->at + 20 <= cursor->end && opens(cursor->at);
   int shared = 0;
-  int slot = find_slot(family, &flow, is_new, &shared);
+  int slot = to_group ? find_member(&flow) : find_slot(family, &flow, is_new, &shared);
   if (slot < 0) {
     count(UP_STEER_pass_port, 1);
     return XDP_PASS;
   }
-  if (is_nobodys(family, flow.remote_ip) || is_own(to, flow.remote_ip)) {
+  int from_here = to ? is_own(to, flow.remote_ip) : find_address(flow.remote_ip) != 0;
+  if (is_nobodys(family, flow.remote_ip) || from_here) {
     count(UP_STEER_pass_martian, 1);
     return XDP_PASS;
   }

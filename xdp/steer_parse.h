@@ -98,6 +98,10 @@ static __always_inline int is_nobodys(int family, const __u8* ip) {
   return family == UP_FAMILY_V4 ? is_nobodys_v4(&ip[12]) : is_nobodys_v6(ip);
 }
 
+static __always_inline int is_group(int family, const __u8* ip) {
+  return family == UP_FAMILY_V4 ? (ip[12] & 0xf0) == 0xe0 : ip[0] == 0xff;
+}
+
 /* The flags of the TCP header at `at`, which is there: does it open a connection? */
 static __always_inline int opens(const void* at) {
   __u8 flags = ((const __u8*)at)[13];

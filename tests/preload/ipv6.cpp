@@ -517,7 +517,7 @@ void control_data_sent() {
   close(fd);
 }
 
-// Joined groups are the kernel's; the socket hears them beside the rest.
+// What the socket sends there itself comes by the kernel, the rest directly.
 void multicast() {
   const int fd = bound(udp(), v6_at("::"));
   set_timeout(fd, SO_RCVTIMEO, kLimitMs);
@@ -540,6 +540,14 @@ void multicast() {
   peer("udp 0");
   peer("sendto 0 %d 5", port_of(fd));
   said_data("recv", recv(fd, buffer, sizeof buffer, 0), buffer);
+  if (!over_v4()) {
+    set_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
+    set_option(fd, IPPROTO_IPV6, IPV6_RECVHOPLIMIT, 1);
+    for (int i = 0; i < 2; ++i) {
+      peer("sendgroup 0 %d 5", port_of(fd));
+      said_control(fd);
+    }
+  }
   said("leave", setsockopt(fd, IPPROTO_IPV6, IPV6_LEAVE_GROUP, &request, sizeof request));
   said("leave again", setsockopt(fd, IPPROTO_IPV6, IPV6_LEAVE_GROUP, &request, sizeof request));
   close(fd);

@@ -138,6 +138,63 @@ void what_comes_with_it() {
   close(fd);
 }
 
+// Nothing else comes: the frames of the group are those that the test counts.
+void directly() {
+  peer("udp 0");
+  const int fd = member();
+  const ip_mreqn indexed{kGroup, {}, interface_index()};
+  const ip_mreqn another{{htonl(0xe8010204)}, {}, interface_index()};
+  must("join", set_ip(fd, IP_ADD_MEMBERSHIP, indexed));
+  must("join", set_ip(fd, IP_ADD_MEMBERSHIP, another));
+  char buffer[2000];
+  for (int i = 0; i < 3; ++i) {
+    peer("sendgroup 0 %d 5", port_of(fd));
+    sockaddr_in from{};
+    socklen_t length = sizeof from;
+    said("recvfrom",
+         recvfrom(fd, buffer, sizeof buffer, 0, reinterpret_cast<sockaddr*>(&from), &length));
+    note("from the peer %d", from.sin_addr.s_addr == to_v4(peer_ip).s_addr);
+  }
+  note("-- in pieces");
+  peer("sendgroup 0 %d 1900", port_of(fd));
+  said("recv", recv(fd, buffer, sizeof buffer, 0));
+  note("-- connected to the sender, and to nobody again");
+  const int own_port = port_of(fd);
+  Name sender = theirs(7);
+  said("connect", connect(fd, plain(sender), size(sender)));
+  peer("sendgroup 0 %d 5", own_port);
+  said("recv", recv(fd, buffer, sizeof buffer, 0));
+  Name none = no_name();
+  said("dissolve", connect(fd, plain(none), size(none)));
+  peer("sendgroup 0 %d 5", own_port);
+  said("recv", recv(fd, buffer, sizeof buffer, 0));
+  note("-- others may have the port, too");
+  set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+  const int other = udp();
+  set_option(other, SOL_SOCKET, SO_REUSEADDR, 1);
+  Name same = anywhere(own_port);
+  said("bind", bind(other, plain(same), size(same)));
+  set_timeout(other, SO_RCVTIMEO, 200);
+  peer("sendgroup 0 %d 5", own_port);
+  for (const int one : {fd, other}) said("recv", recv(one, buffer, sizeof buffer, 0));
+  close(other);
+  close(fd);
+  note("-- closed, and the port is another's");
+  const int alone = member();
+  const int port = port_of(alone);
+  must("join", set_ip(alone, IP_ADD_MEMBERSHIP, indexed));
+  close(alone);
+  const int next = udp();
+  set_option(next, SOL_SOCKET, SO_REUSEADDR, 1);
+  Name again = anywhere(port);
+  must("bind", bind(next, plain(again), size(again)));
+  must("join", set_ip(next, IP_ADD_MEMBERSHIP, indexed));
+  set_timeout(next, SO_RCVTIMEO, 200);
+  peer("sendgroup 0 %d 5", port);
+  said("recv", recv(next, buffer, sizeof buffer, 0));
+  close(next);
+}
+
 void two_members() {
   peer("udp 0");
   const int one = member(true);
@@ -196,6 +253,7 @@ void sent_to_the_group() {
 constexpr Scenario kScenarios[] = {
     {"multicast_ways_to_join", Proof::kUdp, every_way_to_join},
     {"multicast_control_data", Proof::kUdp, what_comes_with_it},
+    {"multicast_directly", Proof::kUdp, directly},
     {"multicast_two_members", Proof::kNone, two_members},
     {"multicast_bound_to_the_group", Proof::kNone, bound_to_the_group},
     {"multicast_sent", Proof::kNone, sent_to_the_group},

@@ -122,8 +122,13 @@ std::string send_to(int slot, scenario::Name address, size_t bytes) {
                        scenario::plain(address), scenario::size(address)));
 }
 
-// To the group of multicast.cpp, out of the interface of the scenarios.
+// To the group of multicast.cpp or of ipv6.cpp, out of the interface of the scenarios.
 std::string send_to_group(int slot, int port, size_t bytes) {
+  if (!scenario::over_v4()) {
+    scenario::Name group = scenario::at_text("", "ff02::4321", port);
+    group.v6.sin6_scope_id = if_nametoindex("up0");
+    return send_to(slot, group, bytes);
+  }
   const in_addr own = scenario::to_v4(scenario::my_ip);
   setsockopt(slots[slot], IPPROTO_IP, IP_MULTICAST_IF, &own, sizeof own);
   return send_to(slot, scenario::at(scenario::from_v4(0xe8010203), port), bytes);

@@ -25,6 +25,8 @@ constexpr uint16_t kOneAddress = 7004;   // slot 1, but on kOurSecond slot 3's
 constexpr uint16_t kFlowOfDead = 7005;   // one flow of slot 2
 constexpr uint16_t kAtFirst = 7006;      // slot 1, on kOurs
 constexpr uint16_t kShared = 7007;       // slot 1 on kOurs, slot 2 on kOurSecond
+constexpr const char* kJoined = "239.7.7.7";
+constexpr uint16_t kJoinedPort = 7008;  // slot 3, as a group's
 constexpr uint16_t kFlowPeer = 40000;
 constexpr uint8_t kRaw = 253;        // slot 1
 constexpr uint8_t kRawOfDead = 254;  // slot 2
@@ -55,6 +57,19 @@ const Case kCases[] = {
      {.to = "224.0.0.251", .protocol = IPPROTO_UDP},
      XDP_PASS,
      UP_STEER_pass_address},
+    {"to a group that somebody has joined",
+     {.to = kJoined, .protocol = IPPROTO_UDP, .to_port = kJoinedPort},
+     XDP_REDIRECT,
+     UP_STEER_udp_frames},
+    {"to that group on another port",
+     {.to = kJoined, .protocol = IPPROTO_UDP},
+     XDP_PASS,
+     UP_STEER_pass_address},
+    {"TCP to that group", {.to = kJoined, .to_port = kJoinedPort}, XDP_PASS, UP_STEER_pass_address},
+    {"to that group, from an address of ours",
+     {.to = kJoined, .from = kOurSecond, .protocol = IPPROTO_UDP, .to_port = kJoinedPort},
+     XDP_PASS,
+     UP_STEER_pass_martian},
     {"broadcast",
      {.to = "255.255.255.255", .protocol = IPPROTO_UDP},
      XDP_PASS,
@@ -202,6 +217,9 @@ void fill_tables(SteerFixture& steer) {
   steer.set_entry(IPPROTO_TCP, kAtFirst, at_first | 2);
   steer.set_entry(IPPROTO_TCP, kShared, at_first | UP_PORT_FLOWS_ONE | 2);
   steer.add_flow(flow_key(kOurSecond, kShared, nullptr, 0), 2);
+  up_flow_key of_group = flow_key(kJoined, kJoinedPort, nullptr, 0);
+  of_group.protocol = IPPROTO_UDP;
+  steer.add_flow(of_group, 3);
   steer.set_entry(IPPROTO_TCP, kFlowOfDead, UP_PORT_FLOWS_ONE);
   steer.add_flow(flow_key(kOurs, kFlowOfDead, kPeer, kFlowPeer), 2);
 }
