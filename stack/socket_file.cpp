@@ -119,7 +119,8 @@ Readiness SocketFile::readiness() const {
              (datagram_->readable() || shut_read_ ? EPOLLIN | EPOLLRDNORM : 0U) |
              (shut_read_ ? EPOLLRDHUP : 0U) | (shut_read_ && shut_write_ ? EPOLLHUP : 0U);
     case Placement::kUnplaced:
-      return pending_error_ != 0 ? EPOLLERR : 0U;
+      // Beside it what the kernel's closed socket says.
+      return pending_error_ != 0 ? EPOLLERR | EPOLLHUP | EPOLLOUT | EPOLLWRNORM : 0U;
     case Placement::kKernel:
     case Placement::kParents:
     case Placement::kInherited:
@@ -235,7 +236,9 @@ std::optional<Result<void>> SocketFile::connect(const sockaddr* address, socklen
   const Call call(*this);
   if (!is_user_memory(address, length)) return from_kernel(sys::connect(fd_, address, length));
   if (placement_ == Placement::kStream) {
-    return is_disconnect(address, length) ? disconnect_stream() : finish_connect();
+    if (!is_disconnect(address, length)) return finish_connect();
+    ++disconnects_;
+    return disconnect_stream();
   }
   auto remote = SocketAddress::from_sockaddr(address, length);
   const bool usable =
@@ -310,12 +313,15 @@ std::optional<Result<void>> SocketFile::connect_stream(const SocketAddress& remo
 Result<void> SocketFile::finish_connect() {
   const Deadline deadline = send_deadline();
   const bool first_call = !connect_reported_;
+  const uint32_t disconnects = disconnects_;
   connect_reported_ = true;
   // Once connected it stays so for connect(2), whatever has become of it (SS_CONNECTED).
   if (connect_succeeded_) return Error{EISCONN};
   while (stream_->connecting()) {
     if (nonblocking_) return Error{first_call ? EINPROGRESS : EALREADY};
     auto waited = wait_for(EPOLLOUT, true, deadline);
+    // By connect(2), which leaves the error, or by shutdown(2) (__inet_stream_connect()).
+    if (disconnects_ != disconnects) return Error{EPIPE};
     if (stream_ == nullptr) return Error{dissolved_error()};
     if (!waited && stream_->connecting()) {
       if (waited.error() != EAGAIN) return waited;

@@ -224,8 +224,9 @@ class SocketFile : public OpenFile, private EndpointOwner {
   bool connect_succeeded_ = false;
   // What getsockname(2) says once the connection is gone, where the kernel socket has another name.
   SocketAddress name_without_stream_{};
-  int pending_error_ = 0;   // sk_err of one whose connection was dissolved
-  bool shut_read_ = false;  // of a datagram socket
+  uint32_t disconnects_ = 0;  // sk_disconnects
+  int pending_error_ = 0;     // sk_err of one whose connection was dissolved
+  bool shut_read_ = false;    // of a datagram socket
   bool shut_write_ = false;
   Groups groups_;
   bool has_port_alone_ = false;  // the kernel lets nobody else bind the port of a datagram socket

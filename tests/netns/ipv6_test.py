@@ -6,7 +6,7 @@ import os
 import unittest
 
 from lab_case import ALL_ROLES, KERNEL, PYTHON, LabCase, Roles, over_roles, wait_until
-from nginx_configuration import write_nginx_configuration
+from nginx_configuration import ONE_FOR_BOTH_FAMILIES, write_nginx_configuration
 
 FILE_BYTES = 4 << 20
 TRANSFER_BYTES = 20 << 20
@@ -67,11 +67,13 @@ class Ipv6Test(LabCase):
         self.assertRegex(done.out, r'"GET","[1-9]', done.describe())
 
     def fetch(self, roles, port):
-        path = self.lab.new_file("fetched")
-        with self.proves(roles, frames=40):
-            self.call(roles, ["curl", "-6", "-sS", "--fail", "-g", "-o", path, f"http://[{self.address}]:{port}/file"])
-        with open(path, "rb") as file:
-            self.assertEqual(hashlib.sha256(file.read()).hexdigest(), self.digest)
+        """Over both families, from one listener."""
+        for family, address in (("-6", f"[{self.address}]"), ("-4", self.server_host.address)):
+            path = self.lab.new_file("fetched")
+            with self.proves(roles, frames=40):
+                self.call(roles, ["curl", family, "-sS", "--fail", "-g", "-o", path, f"http://{address}:{port}/file"])
+            with open(path, "rb") as file:
+                self.assertEqual(hashlib.sha256(file.read()).hexdigest(), self.digest)
 
     @over_roles()
     def test_http_server_and_curl(self, roles):
@@ -83,9 +85,18 @@ class Ipv6Test(LabCase):
     @over_roles()
     def test_nginx_and_curl(self, roles):
         port = self.lab.new_port()
-        path = write_nginx_configuration(self.lab, port, "sendfile on;")
+        path = write_nginx_configuration(self.lab, port, "sendfile on;", ONE_FOR_BOTH_FAMILIES)
         self.serve(roles, ["/usr/sbin/nginx", "-e", "stderr", "-c", path], port)
         self.fetch(roles, port)
+
+    @over_roles()
+    def test_asyncio_over_both_families(self, roles):
+        port = self.lab.new_port()
+        self.serve(roles, self.server_host.python("asyncio_echo.py", "serve", port), port)
+        argv = self.client_host.python("asyncio_echo.py", "call", port, self.address, self.server_host.address)
+        with self.proves(roles, frames=200):
+            done = self.call(roles, argv)
+        self.assertEqual(done.out, "ok\n")
 
     def iperf3(self, roles, frames, *arguments):
         port = self.lab.new_port()

@@ -16,15 +16,18 @@ http {{
   uwsgi_temp_path {directory}/uwsgi;
   scgi_temp_path {directory}/scgi;
   server {{
-    listen 0.0.0.0:{port};
-    listen [::]:{port};
+    {listen}
     root {directory}/www;
   }}
 }}
 """
 
 
-def write_nginx_configuration(lab, port, directive):
+TWO_LISTENERS = "listen 0.0.0.0:{port}; listen [::]:{port};"
+ONE_FOR_BOTH_FAMILIES = "listen [::]:{port} ipv6only=off;"
+
+
+def write_nginx_configuration(lab, port, directive, listen=TWO_LISTENERS):
     """The path of a configuration that serves the lab's www/ on `port`, with one directive more."""
     return lab.write(f"nginx-{port}.conf", CONFIGURATION.format(
-        directory=lab.directory, port=port, directive=directive))
+        directory=lab.directory, port=port, directive=directive, listen=listen.format(port=port)))
