@@ -447,6 +447,7 @@ Result<void> SocketFile::connect_datagram(const SocketAddress& remote, const soc
     return {};
   }
   datagram_->set_remote(peer);
+  error_checks_ = 0;
   follow_kernel_name();
   return {};
 }

@@ -237,6 +237,7 @@ class SocketFile : public OpenFile, private EndpointOwner {
   uint64_t kernel_checked_ns_ = 0;
   uint32_t empty_looks_ = 0;  // one after the other
   uint64_t error_checked_ns_ = 0;
+  uint32_t error_checks_ = 0;  // since it was connected, or since the last error
   int kernel_error_ = 0;
   uint32_t kernel_turn_ = 0;
   SocketOptions options_;

@@ -434,12 +434,17 @@ size_t SocketFile::header_bytes(const IpAddress& to) const {
 bool SocketFile::pending_kernel_error() {
   if (datagram_->remote().port == 0) return false;
   const uint64_t now = monotonic_ns();
+  // The first sends are those that show that nobody is there; a stream of them need not ask each
+  // time.
   constexpr uint64_t kErrorCheckNs = kNsPerMs;
-  if (now - error_checked_ns_ < kErrorCheckNs) return false;
+  constexpr uint32_t kFirstSends = 32;
+  if (error_checks_ >= kFirstSends && now - error_checked_ns_ < kErrorCheckNs) return false;
+  ++error_checks_;
   error_checked_ns_ = now;
   int error = 0;
   socklen_t length = sizeof error;
   if (sys::getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &length) == 0) kernel_error_ = error;
+  if (kernel_error_ != 0) error_checks_ = 0;
   return kernel_error_ != 0;
 }
 

@@ -131,6 +131,20 @@ void refused() {
   close(other);
 }
 
+// The error is there in far less than a millisecond, and the next send says so.
+void refused_at_once() {
+  const int fd = udp();
+  Name closed = theirs(number(peer("closed_port 1")));
+  said("connect", connect(fd, plain(closed), size(closed)));
+  int refused = 0;
+  for (int i = 0; i < 40; ++i) {
+    if (send(fd, "x", 1, 0) < 0 && errno == ECONNREFUSED) ++refused;
+    usleep(300);
+  }
+  note("every second one: %s", about(static_cast<size_t>(refused), 16, 20));
+  close(fd);
+}
+
 void unconnected_is_not_refused() {
   const int fd = udp();
   Name closed = theirs(number(peer("closed_port 1")));
@@ -917,6 +931,7 @@ constexpr Scenario kScenarios[] = {
     {"unconnected", Proof::kUdp, unconnected},
     {"connected", Proof::kUdp, connected},
     {"refused", Proof::kNone, refused},
+    {"refused_at_once", Proof::kNone, refused_at_once},
     {"unconnected_is_not_refused", Proof::kUdp, unconnected_is_not_refused},
     {"truncation", Proof::kUdp, truncation},
     {"empty_datagrams", Proof::kUdp, empty_datagrams},
