@@ -745,6 +745,26 @@ Result<void> SocketFile::setsockopt(int level, int name, const void* value, sock
   return {};
 }
 
+// As sk_getsockopt() in net/core/sock.c: in every state, and no shorter than what is asked for.
+Result<void> SocketFile::get_peer_name(void* value, socklen_t length) {
+  sockaddr_storage peer{};
+  if (show_address(stream_->flow().remote, family_, peer) < length) return Error{EINVAL};
+  if (!is_user_memory(value, length)) return Error{EFAULT};
+  std::memcpy(value, &peer, length);
+  return {};
+}
+
+// As do_ipv6_getsockopt() in net/ipv6/ipv6_sockglue.c.
+Result<void> SocketFile::get_path_mtu(void* value, socklen_t* length) {
+  ip6_mtuinfo path{};
+  if (*length < sizeof path) return Error{EINVAL};
+  if (stream_->gone()) return Error{ENOTCONN};
+  path.ip6m_mtu = the_stack().port().capabilities().mtu_bytes;
+  *length = sizeof path;
+  std::memcpy(value, &path, sizeof path);
+  return {};
+}
+
 // Those that only the stack knows of a connection. ENOPROTOOPT: none of them.
 Result<void> SocketFile::get_stream_option(int level, int name, void* value, socklen_t* length) {
   const bool socket_error = level == SOL_SOCKET && name == SO_ERROR;
@@ -752,15 +772,25 @@ Result<void> SocketFile::get_stream_option(int level, int name, void* value, soc
   const bool segment_bytes = level == IPPROTO_TCP && name == TCP_MAXSEG;
   const bool path_mtu = (level == IPPROTO_IP && name == IP_MTU) ||
                         (level == IPPROTO_IPV6 && name == IPV6_MTU && family_ == AF_INET6);
-  if (!socket_error && !tcp_information && !segment_bytes && !path_mtu) return Error{ENOPROTOOPT};
+  const bool peer_name = level == SOL_SOCKET && name == SO_PEERNAME;
+  const bool of_v6 = level == IPPROTO_IPV6 && family_ == AF_INET6;
+  const bool own_family = of_v6 && name == IPV6_ADDRFORM;
+  const bool path = of_v6 && name == IPV6_PATHMTU;
+  const bool number_of_stack =
+      socket_error || tcp_information || segment_bytes || path_mtu || own_family;
+  if (!number_of_stack && !peer_name && !path) return Error{ENOPROTOOPT};
   if (static_cast<int>(*length) < 0) return Error{EINVAL};
+  if (peer_name) return get_peer_name(value, *length);
   if (!is_user_memory(value, *length)) return Error{EFAULT};
-  if (path_mtu && (stream_->connecting() || stream_->gone())) return Error{ENOTCONN};
+  if (path) return get_path_mtu(value, length);
+  if (own_family && stream_->state() != SocketState::kEstablished) return Error{ENOTCONN};
+  if (path_mtu && stream_->gone()) return Error{ENOTCONN};
   if (tcp_information) {
     stream_->info(fd_, value, length);
     return {};
   }
   const int number = socket_error ? stream_->take_error()
+                     : own_family ? family_
                      : segment_bytes
                          ? static_cast<int>(stream_->mss())
                          : static_cast<int>(the_stack().port().capabilities().mtu_bytes);
