@@ -52,6 +52,9 @@ inline int shutdown(int fd, int how) { return static_cast<int>(call(SYS_shutdown
 inline int getsockname(int fd, sockaddr* address, socklen_t* length) {
   return static_cast<int>(call(SYS_getsockname, fd, arg(address), arg(length)));
 }
+inline int dup3(int from, int to, int flags) {
+  return static_cast<int>(call(SYS_dup3, from, to, flags));
+}
 inline int getpeername(int fd, sockaddr* address, socklen_t* length) {
   return static_cast<int>(call(SYS_getpeername, fd, arg(address), arg(length)));
 }

@@ -168,7 +168,8 @@ UP_EXPORT int epoll_ctl(int epoll, int operation, int fd, epoll_event* event) no
   HeldFile held(epoll);
   EpollSet* const set = held.epoll();
   if (set == nullptr) return real().epoll_ctl(epoll, operation, fd, event);
-  OpenFile* const file = FdTable::find(fd);
+  const bool waits = operation != EPOLL_CTL_DEL && is_user_object(event);
+  OpenFile* const file = FdTable::find_to_wait(fd, waits ? event->events : 0);
   if (file != nullptr) return to_posix(set->control(operation, fd, *file, event));
   const int done = real().epoll_ctl(epoll, operation, fd, event);
   if (done == 0 && operation == EPOLL_CTL_ADD) set->count_kernel_file(1);

@@ -53,6 +53,7 @@ struct EpollSet::Item : Observation {
   OpenFile* const file;
   const uint32_t cookie;
   epoll_event event{};
+  bool listens = false;             // counted in listeners_
   bool armed = true;                // false: a one-shot that has been reported
   Readiness kernel_registered = 0;  // what the shadow polls for; 0: not in it
   int kernel_fd = -1;               // under which number
@@ -72,6 +73,7 @@ void EpollSet::Item::notify(Readiness events) {
       set.give_to_kernel(*this);
       return;
     }
+    set.note_listener(*this);
     set.update_kernel_side(*this);
     set.enqueue(*this);
     return;
@@ -124,6 +126,20 @@ void EpollSet::last_close(int) {
   fd_ = -1;
 }
 
+void EpollSet::note_listener(Item& item) {
+  if (item.listens || !item.file->is_listener()) return;
+  item.listens = true;
+  ++listeners_;
+}
+
+// A thread waits for all of them: few listeners, if any, want to know.
+void EpollSet::waits(bool on) {
+  if (listeners_ == 0) return;
+  for (const auto& [fd, item] : items_) {
+    if (item->listens) item->file->waits(on);
+  }
+}
+
 // ---- control
 
 EpollSet::Item* EpollSet::find(int fd, const OpenFile& file) {
@@ -168,6 +184,7 @@ Result<void> EpollSet::add(int fd, OpenFile& file, const epoll_event& event) {
   item.event = event;
   items_.emplace(fd, std::move(made));
   item.attach(file);
+  note_listener(item);
   update_kernel_side(item);
   if (file.readiness() & item.interest()) enqueue(item);
   if (waits_in_kernel_ > 0) {
@@ -188,6 +205,7 @@ Result<void> EpollSet::modify(Item& item, const epoll_event& event) {
 void EpollSet::erase(Item& item) {
   item.detach();
   unlink(item);
+  if (item.listens) --listeners_;
   if (item.kernel_registered != 0) {
     control_kernel(shadow_.get(), EPOLL_CTL_DEL, item.kernel_fd, nullptr);
     --kernel_sides_;
@@ -367,8 +385,12 @@ Result<int> EpollSet::wait(std::span<epoll_event> out, Deadline deadline, const 
     if (count != 0 || !may_wait) return static_cast<int>(count);
     pollfd kernel{fd_, POLLIN, 0};
     const bool ask_kernel = kernel_files_ > 0 || kernel_sides_ > 0;
-    const auto woke = waiter.wait(ask_kernel ? std::span<pollfd>(&kernel, 1) : std::span<pollfd>(),
-                                  deadline, mask);
+    Waiter::Woke woke{};
+    {
+      const WaitsFor waits(*this);
+      woke = waiter.wait(ask_kernel ? std::span<pollfd>(&kernel, 1) : std::span<pollfd>(), deadline,
+                         mask);
+    }
     if (woke == Waiter::Woke::kKernel) kernel_polled_ns_ = 0;
     if (woke == Waiter::Woke::kSignal) {
       const size_t last = collect_all(out, false);

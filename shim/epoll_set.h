@@ -48,6 +48,7 @@ class EpollSet : public OpenFile {
     return EPOLLIN | EPOLLRDNORM;
   }
   void hint_kernel_ready(Readiness) UP_REQUIRES(stack_mutex) override {}
+  void waits(bool on) UP_REQUIRES(stack_mutex) override;
   void last_close(int fd) UP_REQUIRES(stack_mutex) override;
 
   // What the shadow's events say in the program's epoll; the same in all sets, and in the children
@@ -66,6 +67,7 @@ class EpollSet : public OpenFile {
   Result<void> add(int fd, OpenFile& file, const epoll_event& event) UP_REQUIRES(stack_mutex);
   Result<void> modify(Item& item, const epoll_event& event) UP_REQUIRES(stack_mutex);
   void erase(Item& item) UP_REQUIRES(stack_mutex);
+  void note_listener(Item& item) UP_REQUIRES(stack_mutex);
   // The kernel side of the item is polled for what it can say now.
   void update_kernel_side(Item& item) UP_REQUIRES(stack_mutex);
   void give_to_kernel(Item& item) UP_REQUIRES(stack_mutex);
@@ -86,6 +88,7 @@ class EpollSet : public OpenFile {
   Item* first_ = nullptr;
   Item* last_ = nullptr;
   int kernel_files_ = 0;
+  int listeners_ = 0;
   int kernel_sides_ = 0;
   int waits_in_kernel_ = 0;
   uint64_t kernel_polled_ns_ = 0;

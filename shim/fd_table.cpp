@@ -32,6 +32,14 @@ OpenFile* FdTable::find(int fd) {
   return nullptr;
 }
 
+OpenFile* FdTable::find_to_wait(int fd, Readiness events) {
+  OpenFile* const file = find(fd);
+  if (file == nullptr || (events & kReadable) == 0 || !file->begins_by_input()) return file;
+  const Ref<OpenFile> alive(file);
+  file->begin_input();
+  return find(fd);
+}
+
 void FdTable::put(int fd, OpenFile* file) {
   if (entries_ == nullptr || fd < 0 || fd >= kMaxFds) return;
   if (entries_[fd].load(std::memory_order_relaxed) != nullptr) drop(fd);

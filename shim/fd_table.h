@@ -31,6 +31,8 @@ class FdTable {
   }
   // Null: the kernel's. A file that became the kernel's is forgotten here.
   static OpenFile* find(int fd) UP_REQUIRES(stack_mutex);
+  // The same, before a wait for `events` of it: the lock may be given away meanwhile.
+  static OpenFile* find_to_wait(int fd, Readiness events) UP_REQUIRES(stack_mutex);
   // `fd` is a fresh number of `file`: a stale entry of that number (closed behind our back) goes.
   static void put(int fd, OpenFile* file) UP_REQUIRES(stack_mutex);
   // `fd` names another file now, or none; its last descriptor ends our part of the file.

@@ -45,6 +45,12 @@ class Poll {
   void build() UP_REQUIRES(stack_mutex);
   int look(bool may_wait) UP_REQUIRES(stack_mutex);
   std::span<pollfd> kernel() { return kernel_; }
+  // Threads that wait for a connection are known to other processes.
+  void waits(bool on) UP_REQUIRES(stack_mutex) {
+    for (const Watched& one : watched_) {
+      if ((fds_[one.index].events & POLLIN) != 0) one.file->waits(on);
+    }
+  }
   // Revents of kernel() into the program's array.
   void merge_kernel();
   int count() const;
@@ -62,12 +68,23 @@ class Poll {
   size_t pure_kernel_ = 0;  // of kernel_: not the kernel side of a file of ours
 };
 
+class PollWaits {
+ public:
+  explicit PollWaits(Poll& poll) UP_NO_THREAD_SAFETY : poll_(poll) { poll_.waits(true); }
+  ~PollWaits() UP_NO_THREAD_SAFETY { poll_.waits(false); }
+  PollWaits(const PollWaits&) = delete;
+  PollWaits& operator=(const PollWaits&) = delete;
+
+ private:
+  Poll& poll_;
+};
+
 void Poll::build() {
   for (size_t i = 0; i < fds_.size(); ++i) {
     pollfd& one = fds_[i];
     one.revents = 0;
     if (one.fd < 0) continue;
-    OpenFile* const file = FdTable::find(one.fd);
+    OpenFile* const file = FdTable::find_to_wait(one.fd, static_cast<Readiness>(one.events));
     short events = one.events;
     if (file != nullptr) {
       watched_.emplace_back(waiter_, *file, i, one.events);
@@ -161,7 +178,12 @@ Result<int> poll_files(std::span<pollfd> fds, Deadline deadline, const sigset_t*
     first = false;
     if (interrupted) return Error{EINTR};
     if (!may_wait) return 0;
-    switch (waiter.wait(poll.kernel(), deadline, mask)) {
+    Waiter::Woke woke{};
+    {
+      const PollWaits waits(poll);
+      woke = waiter.wait(poll.kernel(), deadline, mask);
+    }
+    switch (woke) {
       case Waiter::Woke::kKernel: {
         poll.merge_kernel();
         const int woken = poll.look(true);

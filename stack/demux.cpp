@@ -121,11 +121,14 @@ TcpListener* TcpDemux::find_listener(const FourTuple& flow) const {
   return nullptr;
 }
 
-bool TcpDemux::has_listener(const SocketAddress& local) const {
+TcpListener* TcpDemux::find_listener_of(const SocketAddress& local) const {
   const auto it = listeners_.find(local.port);
-  return it != listeners_.end() &&
-         std::any_of(it->second.begin(), it->second.end(),
-                     [&](const TcpListener* listener) { return listener->local().claims(local); });
+  if (it == listeners_.end()) return nullptr;
+  const auto found =
+      std::find_if(it->second.begin(), it->second.end(), [&](const TcpListener* listener) {
+        return listener->local().claims(local) && !listener->is_leaving();
+      });
+  return found == it->second.end() ? nullptr : *found;
 }
 
 void TcpDemux::add(TcpListener& listener) {

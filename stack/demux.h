@@ -41,8 +41,9 @@ class TcpDemux {
   // else one on "::" that has both (as compute_score() in net/ipv4/inet_hashtables.c); of several
   // (SO_REUSEPORT) each gets its share, as in reuseport_select_sock().
   TcpListener* find_listener(const FourTuple& flow) const;
-  // One with exactly this claim.
-  bool has_listener(const SocketAddress& local) const;
+  // One with exactly this claim, which stays.
+  TcpListener* find_listener_of(const SocketAddress& local) const;
+  bool has_listener(const SocketAddress& local) const { return find_listener_of(local) != nullptr; }
   void add(TcpEndpoint& endpoint);
   void remove(TcpEndpoint& endpoint);
   void add(TcpListener& listener);

@@ -8,6 +8,7 @@
 #include "base/address.h"
 #include "base/result.h"
 #include "xdp/connection_state.h"
+#include "xdp/handed_over.h"
 #include "xdp/neighbour_table.h"
 #include "xdp/unreachable.h"
 
@@ -43,6 +44,10 @@ class HostView {
   // Attachment::move_out().
   virtual Result<void> move_out(const ConnectionState& connection, std::span<const uint8_t> bytes,
                                 int fd) = 0;
+  // As those of Attachment.
+  virtual Result<void> hand_over(const SocketAddress& listener, int fd) = 0;
+  virtual void collect(const SocketAddress& listener) = 0;
+  virtual std::optional<HandedOver> next_handed_over() = 0;
 };
 
 }  // namespace underpass

@@ -27,6 +27,11 @@ class KernelView : public HostView {
                         int fd) override {
     return attachment_.move_out(connection, bytes, fd);
   }
+  Result<void> hand_over(const SocketAddress& listener, int fd) override {
+    return attachment_.hand_over(listener, fd);
+  }
+  void collect(const SocketAddress& listener) override { attachment_.collect(listener); }
+  std::optional<HandedOver> next_handed_over() override { return attachment_.next_handed_over(); }
 
  private:
   KernelView(Attachment& attachment, Fd netlink)

@@ -33,6 +33,13 @@ class OpenFile : public ReadinessSource {
   virtual bool stays_after_fork() UP_REQUIRES(stack_mutex) { return false; }
   // Before its first use there: the process that has forked us may have to give it up.
   virtual void come_over() UP_REQUIRES(stack_mutex) {}
+  // The program is about to wait for input here, or takes what has come. The lock may be given away
+  // meanwhile, so that the descriptor must be looked up again.
+  virtual bool begins_by_input() const UP_REQUIRES(stack_mutex) { return false; }
+  virtual void begin_input() UP_REQUIRES(stack_mutex) {}
+  virtual bool is_listener() const UP_REQUIRES(stack_mutex) { return false; }
+  // A thread waits for input, or does no more. What it does to others is undone by whoever waits.
+  virtual void waits(bool) UP_REQUIRES(stack_mutex) {}
   // The last of the program's descriptors, `fd`, is about to be closed in the kernel, by the
   // caller.
   virtual void last_close(int fd) UP_REQUIRES(stack_mutex) = 0;
@@ -62,6 +69,18 @@ class OpenFile : public ReadinessSource {
 
  private:
   std::vector<int> dups_;
+};
+
+// For as long as a thread waits.
+class WaitsFor {
+ public:
+  explicit WaitsFor(OpenFile& file) UP_NO_THREAD_SAFETY : file_(&file) { file.waits(true); }
+  ~WaitsFor() UP_NO_THREAD_SAFETY { file_->waits(false); }
+  WaitsFor(const WaitsFor&) = delete;
+  WaitsFor& operator=(const WaitsFor&) = delete;
+
+ private:
+  Ref<OpenFile> file_;
 };
 
 }  // namespace underpass

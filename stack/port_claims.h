@@ -55,6 +55,11 @@ class PortClaims {
   // One flow is ours whoever has the port.
   bool add_flow(const Flow& flow) { return table_.add_flow(flow).ok(); }
   void drop_flow(const Flow& flow) { table_.remove_flow(flow); }
+  // Whether a thread waits for a connection there.
+  void wait(uint8_t protocol, const Binding& local, bool waits) {
+    table_.wait(protocol, local.address, waits);
+    if (local.families == Families::kBoth) table_.wait(protocol, local.over_v4(), waits);
+  }
   // Whether a flow to there needs an entry of its own, as others have the port, too.
   bool needs_flows(uint8_t protocol, const SocketAddress& local) const;
   // Other processes that have a share.

@@ -288,7 +288,10 @@ void process_prepare_fork() UP_NO_THREAD_SAFETY {
 
 void process_after_fork_parent() UP_NO_THREAD_SAFETY {
   fd_limit_after_fork();
-  Process::instance().family_.after_fork_in_parent();
+  Process& process = Process::instance();
+  process.family_.after_fork_in_parent();
+  // What waits to be accepted may be the child's.
+  if (process.stack_ != nullptr) process.stack_->tend_listeners_at(process.stack_->now_ns());
   stack_mutex.unlock();
 }
 

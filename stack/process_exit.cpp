@@ -14,6 +14,9 @@ namespace {
 // A peer that takes nothing for so long is given up; after the second, all are.
 constexpr uint64_t kPatienceNs = 2 * kNsPerS;
 constexpr uint64_t kLingerNs = 60 * kNsPerS;
+// A connection that is being opened to a listener of several processes would be nobody's. Its peer,
+// which may be a busy process, has answered by then.
+constexpr uint64_t kLeaveNs = 3 * kNsPerS;
 // Others hold the lock for microseconds, and one look takes no longer; but the machine may be busy,
 // and others may be quicker to take the lock again. After this long, _exit comes out of a handler
 // that has interrupted the holder of this lock (a fault's), or of malloc's.
@@ -27,6 +30,7 @@ class Linger {
     if (started_ns_ == 0) {
       started_ns_ = progress_ns_ = now;
       stack.drive(now);
+      stack.leave_listeners();
       stack.move_all_out();
       stack.close_all();
     }
@@ -34,6 +38,7 @@ class Linger {
     const uint64_t left = stack.unacknowledged_bytes();
     if (left < left_) progress_ns_ = now;
     left_ = left;
+    if (stack.has_leaving_listeners() && now - started_ns_ < kLeaveNs) return true;
     return left != 0 && now - progress_ns_ < kPatienceNs && now - started_ns_ < kLingerNs;
   }
 

@@ -171,10 +171,44 @@ bool SocketFile::stays_after_fork() {
   }
   if (!hides_nonblocking()) return false;
   placement_ = Placement::kInherited;
+  if (listener_ != nullptr) inherited_backlog_ = listener_->backlog();
+  inherited_ = true;
+  joined_ = false;
   listener_ = nullptr;
   calls_ = 0;
   forget_observers();
   return true;
+}
+
+// The parent's listener is ours as well as soon as we want something of it. One that polls it in
+// the parent's epoll set, which is the kernel's here, would not see what comes to the stack: it
+// does not block in accept(2).
+void SocketFile::begin_input() {
+  if (listener_ != nullptr) return listener_->use();
+  if (placement_ != Placement::kInherited || joined_) return;
+  joined_ = true;
+  const Ref<SocketFile> alive(this);
+  if (!attach_unlocked() || placement_ != Placement::kInherited || fd_ < 0) return;
+  if (!can_bypass(kernel_binding().address) || !open_listener(inherited_backlog_)) return;
+  listener_->use();
+  const Binding local = listener_->local();
+  Stack& stack = the_stack();
+  stack.host().collect(local.address);
+  if (local.families == Families::kBoth) stack.host().collect(local.over_v4());
+}
+
+void SocketFile::waits(bool on) {
+  if (listener_ != nullptr) listener_->waits(on);
+}
+
+bool SocketFile::endpoint_is_shared() const {
+  return inherited_ || Process::instance().family().forks() > forks_before_;
+}
+
+void SocketFile::endpoint_leaves() {
+  listener_ = nullptr;
+  joined_ = true;
+  if (placement_ == Placement::kListener) place(Placement::kInherited);
 }
 
 void SocketFile::come_over() {
@@ -467,12 +501,20 @@ Result<void> SocketFile::listen(int backlog) {
     place(Placement::kKernel);
     return {};
   }
-  auto opened = TcpListener::open(the_stack(), local, backlog, *this, fd_);
+  if (!open_listener(backlog < 0 ? INT_MAX : static_cast<size_t>(backlog))) {
+    place(Placement::kKernel);
+  }
+  return {};
+}
+
+bool SocketFile::open_listener(size_t backlog) {
+  const Binding local = kernel_binding();
+  auto opened = TcpListener::open(the_stack(), local,
+                                  static_cast<int>(std::min<size_t>(backlog, INT_MAX)), *this, fd_);
   if (!opened) {
     log_write(LogLevel::info, "port %u listens in the kernel only: %s", local.address.port,
               strerrordesc_np(opened.error()));
-    place(Placement::kKernel);
-    return {};
+    return false;
   }
   listener_ = *opened;
   // bind(2) to an IPv6 address sets it, and what is accepted has it (inet6_bind()).
@@ -486,7 +528,7 @@ Result<void> SocketFile::listen(int backlog) {
   // So that our own accept4(2) never blocks; what the program sees of O_NONBLOCK is nonblocking_.
   sys::fcntl(fd_, F_SETFL, sys::fcntl(fd_, F_GETFL) | O_NONBLOCK);
   place(Placement::kListener);
-  return {};
+  return true;
 }
 
 // shutdown(2), or connect(2) with AF_UNSPEC: it is as after bind(2), and may listen again.
@@ -508,7 +550,29 @@ Result<Accepted> SocketFile::take_from_kernel(sockaddr* address, socklen_t* leng
   return Accepted{fd, nullptr};
 }
 
+// It has waited in another process, and is the kernel's.
+Result<Accepted> SocketFile::take_brought(sockaddr* address, socklen_t* length, int flags) {
+  // The descriptor first: without one it stays in the queue.
+  const int room = sys::socket(family_, SOCK_STREAM | flags, 0);
+  if (room < 0) return Error{-room};
+  const Fd brought = listener_->take_brought();
+  const int fd = sys::dup3(brought.get(), room, flags & SOCK_CLOEXEC);
+  if ((flags & SOCK_NONBLOCK) != 0) sys::fcntl(fd, F_SETFL, sys::fcntl(fd, F_GETFL) | O_NONBLOCK);
+  SocketOptions inherited = options_;
+  write_inherited_options(inherited, fd);
+  count(&ClientCounters::kernel_accepts);
+  if (address != nullptr) {
+    auto named = from_kernel(sys::getpeername(fd, address, length));
+    if (!named && named.error() != ENOTCONN) {
+      sys::close(fd);
+      return Error{named.error()};
+    }
+  }
+  return Accepted{fd, nullptr};
+}
+
 Result<Accepted> SocketFile::take_bypassed(sockaddr* address, socklen_t* length, int flags) {
+  if (!listener_->has_own()) return take_brought(address, length, flags);
   // The descriptor first: without one the connection stays in the queue.
   const int fd = sys::socket(family_, SOCK_STREAM | flags, 0);
   if (fd < 0) return Error{-fd};
@@ -542,6 +606,7 @@ Result<Accepted> SocketFile::accept(sockaddr* address, socklen_t* length, int fl
   if ((flags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) != 0) return Error{EINVAL};
   const Call call(*this);
   const Deadline deadline = receive_deadline();
+  if (listener_ != nullptr || !nonblocking_) begin_input();
   for (;;) {
     if (placement_ == Placement::kInherited) {
       auto accepted = take_from_kernel(address, length, flags);
@@ -558,6 +623,7 @@ Result<Accepted> SocketFile::accept(sockaddr* address, socklen_t* length, int fl
     auto accepted = take_from_kernel(address, length, flags);
     if (accepted || accepted.error() != EAGAIN) return accepted;
     if (listener_->ready()) return take_bypassed(address, length, flags);
+    const WaitsFor waits(*this);
     auto waited = wait_for(EPOLLIN, !nonblocking_, deadline);
     if (!waited) return Error{waited.error()};
   }
@@ -667,7 +733,12 @@ void SocketFile::close_now(int fd, bool may_linger) {
     notify(kClosed);
   }
   if (listener_ != nullptr) {
-    std::exchange(listener_, nullptr)->close();
+    TcpListener* const listener = std::exchange(listener_, nullptr);
+    if (endpoint_is_shared()) {
+      listener->leave_to_others();
+    } else {
+      listener->close();
+    }
     the_stack().flush();
   }
   if (datagram_ != nullptr) {

@@ -93,6 +93,12 @@ class SocketFile : public OpenFile, private EndpointOwner {
   }
   bool stays_after_fork() UP_REQUIRES(stack_mutex) override;
   void come_over() UP_REQUIRES(stack_mutex) override;
+  bool begins_by_input() const UP_REQUIRES(stack_mutex) override {
+    return placement_ == Placement::kInherited || listener_ != nullptr;
+  }
+  void begin_input() UP_REQUIRES(stack_mutex) override;
+  bool is_listener() const UP_REQUIRES(stack_mutex) override { return listener_ != nullptr; }
+  void waits(bool on) UP_REQUIRES(stack_mutex) override;
   // The kernel socket is kept under a private number while the connection still has data, a FIN or
   // TIME_WAIT to see through (the port stays ours).
   void last_close(int fd) UP_REQUIRES(stack_mutex) override;
@@ -120,6 +126,10 @@ class SocketFile : public OpenFile, private EndpointOwner {
     static_cast<void>(move_out().ok());  // what cannot be moved stays
   }
   void endpoint_urgent() UP_REQUIRES(stack_mutex) override;
+  bool endpoint_is_shared() const UP_REQUIRES(stack_mutex) override;
+  void endpoint_leaves() UP_REQUIRES(stack_mutex) override;
+  // The kernel's listener is the stack's as well. False: it stays the kernel's alone.
+  bool open_listener(size_t backlog) UP_REQUIRES(stack_mutex);
   void place(Placement placement) UP_REQUIRES(stack_mutex);
   // For as long as one of our own verbs runs.
   class Call {
@@ -179,6 +189,8 @@ class SocketFile : public OpenFile, private EndpointOwner {
   Result<void> shutdown_datagram(int how) UP_REQUIRES(stack_mutex);
   void stop_listening() UP_REQUIRES(stack_mutex);
   Result<Accepted> take_bypassed(sockaddr* address, socklen_t* length, int flags)
+      UP_REQUIRES(stack_mutex);
+  Result<Accepted> take_brought(sockaddr* address, socklen_t* length, int flags)
       UP_REQUIRES(stack_mutex);
   Result<Accepted> take_from_kernel(sockaddr* address, socklen_t* length, int flags)
       UP_REQUIRES(stack_mutex);
@@ -243,6 +255,9 @@ class SocketFile : public OpenFile, private EndpointOwner {
   int kernel_error_ = 0;
   uint32_t kernel_turn_ = 0;
   SocketOptions options_;
+  bool inherited_ = false;  // by fork(2)
+  bool joined_ = false;     // as one that is inherited: it has been tried to have it in the stack
+  size_t inherited_backlog_ = 0;
   // A child of a later fork may have it, too.
   const uint64_t forks_before_;
   int line_to_parent_ = -1;  // of kParents, as its flow

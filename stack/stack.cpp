@@ -168,8 +168,11 @@ void Stack::enter() {
 
 void Stack::isolate_connections(const SocketAddress& local) {
   if (!claims_.is_claimed(IPPROTO_TCP, local)) return;
+  const bool shared = port_table_.others(IPPROTO_TCP, local).members != 0;
   for (TcpEndpoint* endpoint : tcp_.all()) {
     if (endpoint->held_port_ != local || endpoint->exact_flow_) continue;
+    // A new connection of that name is the others'.
+    if (shared && endpoint->state() == SocketState::kTimeWait) continue;
     const Flow flow{IPPROTO_TCP, endpoint->flow_.local, endpoint->flow_.remote};
     // A full flow table leaves the port claimed: correct for this program, in the way of the next.
     if (!port_table_.add_flow(flow)) return;
@@ -546,7 +549,12 @@ bool Stack::replaces_time_wait(TcpEndpoint& endpoint, const Packet& packet) {
   if (endpoint.pcb_->state != TIME_WAIT || (tcp_flags(packet) & (kSyn | kAck | kRst)) != kSyn)
     return false;
   if (static_cast<int32_t>(sequence_number(packet) - endpoint.pcb_->rcv_nxt) <= 0) return false;
-  if (tcp_.find_listener(flow_of(packet)) == nullptr) return false;
+  // Whoever has the port may be another process.
+  const SocketAddress& local = endpoint.flow_.local;
+  if (tcp_.find_listener(flow_of(packet)) == nullptr &&
+      port_table_.others(IPPROTO_TCP, local).members == 0) {
+    return false;
+  }
   endpoint.abort();
   settle(endpoint);
   return true;

@@ -127,6 +127,12 @@ class Stack {
   // afterwards.
   void settle(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
 
+  // Listeners look whether others have more time for what nobody has accepted, at that time.
+  void tend_listeners_at(uint64_t at_ns) UP_REQUIRES(stack_mutex);
+  // The process ends: what nobody has accepted goes to the others that have the listener.
+  void leave_listeners() UP_REQUIRES(stack_mutex);
+  bool has_leaving_listeners() const UP_REQUIRES(stack_mutex);
+
   // The connection's keepalive times are others now.
   void keepalive_changed(const TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
 
@@ -211,6 +217,8 @@ class Stack {
   uint64_t keepalive(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
   void check_neighbours() UP_REQUIRES(stack_mutex);
   void check_unreachable() UP_REQUIRES(stack_mutex);
+  void tend_listeners() UP_REQUIRES(stack_mutex);
+  void take_handed_over() UP_REQUIRES(stack_mutex);
   void tune(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
   void open_window(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
   void update_keepalive(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
@@ -248,6 +256,7 @@ class Stack {
   MovedFlows moved_flows_;
   std::vector<TcpEndpoint*> keepalive_;
   uint64_t keepalive_due_ns_ = UINT64_MAX;
+  uint64_t listeners_due_ns_ = UINT64_MAX;
   // TIME_WAIT in order of expiry; entries whose endpoint has gone are null.
   struct TimeWait {
     uint64_t expires_ns;

@@ -6,6 +6,7 @@
 #include "stack/lwip_port/lwip_window.h"
 #include "stack/stack.h"
 #include "stack/tcp_endpoint.h"
+#include "stack/tcp_listener.h"
 
 namespace underpass {
 
@@ -45,7 +46,7 @@ uint64_t tail_probe_ns(const tcp_pcb& pcb, const RoundTrip& round_trip) {
 }  // namespace
 
 uint64_t Stack::next_deadline_ns() const {
-  uint64_t next = keepalive_due_ns_;
+  uint64_t next = std::min(keepalive_due_ns_, listeners_due_ns_);
   const uint64_t tick = timers_.next_tick();
   if (tick != WheelTimer::kNever) next = std::min(next, tick * kFastTickNs);
   if (time_wait_first_ < time_wait_.size()) {
@@ -83,6 +84,49 @@ void Stack::run_timers() {
   if (timers_.next_tick() <= tick) run_due(tick);
   if (time_wait_first_ < time_wait_.size()) expire_time_wait();
   if (now_ns_ >= keepalive_due_ns_) check_keepalives();
+  if (now_ns_ >= listeners_due_ns_) tend_listeners();
+  take_handed_over();
+}
+
+void Stack::tend_listeners_at(uint64_t at_ns) {
+  if (at_ns >= listeners_due_ns_) return;
+  listeners_due_ns_ = at_ns;
+  due_at(at_ns);
+}
+
+// What is handed over meanwhile sets the time anew.
+void Stack::tend_listeners() {
+  listeners_due_ns_ = UINT64_MAX;
+  uint64_t next = UINT64_MAX;
+  for (TcpListener* listener : tcp_.all_listeners()) {
+    next = std::min(next, listener->tend(now_ns_));
+  }
+  if (next != UINT64_MAX) tend_listeners_at(std::max(next, now_ns_ + 1));
+}
+
+void Stack::take_handed_over() {
+  while (auto brought = host_.next_handed_over()) {
+    TcpListener* const listener = tcp_.find_listener_of(brought->listener);
+    if (listener != nullptr) {
+      listener->bring(std::move(brought->socket));
+    } else {
+      static_cast<void>(host_.hand_over(brought->listener, brought->socket.get()).ok());
+    }
+  }
+}
+
+void Stack::leave_listeners() {
+  for (TcpListener* listener : tcp_.all_listeners()) {
+    if (!listener->is_leaving() && listener->owner_->endpoint_is_shared()) {
+      listener->leave_to_others();
+    }
+  }
+}
+
+bool Stack::has_leaving_listeners() const {
+  const std::vector<TcpListener*> all = tcp_.all_listeners();
+  return std::any_of(all.begin(), all.end(),
+                     [](const TcpListener* listener) { return listener->is_leaving(); });
 }
 
 // lwIP counts ticks; here they come only when something is due, so its counters are set to what
@@ -416,10 +460,9 @@ void Stack::enter_time_wait(TcpEndpoint& endpoint) {
   time_wait_.push_back({now_ns_ + kTimeWaitNs, &endpoint});
   ++time_wait_count_;
   if (time_wait_count_ > kMaxTimeWait) time_wait_[time_wait_first_].expires_ns = now_ns_;
-  // Many wait, and little comes for them: the steering program's memory will do.
-  if (endpoint.exact_flow_ && claims_.needs_flows(IPPROTO_TCP, endpoint.held_port_)) {
-    forget_flow(endpoint);
-  }
+  // Little comes for it, and the steering program's memory will do. A new connection of that name
+  // may be another process's.
+  if (port_table_.others(IPPROTO_TCP, endpoint.flow_.local).members != 0) forget_flow(endpoint);
   due_at(time_wait_[time_wait_first_].expires_ns);
 }
 

@@ -401,6 +401,8 @@ Result<void> TcpEndpoint::move_out(int fd) {
   if (!moved) return moved;
   stack_.counters().tcp_moved_out.fetch_add(1, std::memory_order_relaxed);
   stack_.forget_moved(*this);
+  // With the broker's answer others' news may have come.
+  stack_.tend_listeners_at(stack_.now_ns());
   vanish();
   return {};
 }
@@ -492,7 +494,7 @@ Result<TcpListener*> TcpListener::open(Stack& stack, const Binding& local, int b
 
 void TcpListener::close() {
   stack_.tcp().remove(*this);
-  stack_.ports().leave(IPPROTO_TCP, local_);
+  rest();
   std::vector<TcpEndpoint*> orphans(ready_.begin(), ready_.end());
   orphans.insert(orphans.end(), embryonic_.begin(), embryonic_.end());
   ready_.clear();
@@ -541,7 +543,9 @@ void TcpListener::became_ready(TcpEndpoint& endpoint) {
   std::erase(embryonic_, &endpoint);
   ready_.push_back(&endpoint);
   publish();
-  owner_.endpoint_event(kReadable);
+  endpoint.ready_ns_ = stack_.now_ns();
+  if (owner_ != nullptr) owner_->endpoint_event(kReadable);
+  if (is_shared()) stack_.tend_listeners_at(stack_.now_ns());
 }
 
 // A connection died before anybody accepted it. One that was established stays in the queue, as in

@@ -40,6 +40,10 @@ class EndpointOwner {
   virtual void endpoint_event(Readiness events) UP_REQUIRES(stack_mutex) = 0;
   // The process ends: it gives the connection to the kernel, if that can be.
   virtual void endpoint_moves_out() UP_REQUIRES(stack_mutex) {}
+  // Of a listener: other processes have its kernel socket, too.
+  virtual bool endpoint_is_shared() const UP_REQUIRES(stack_mutex) { return false; }
+  // Of a listener: it is the other processes' from now on.
+  virtual void endpoint_leaves() UP_REQUIRES(stack_mutex) {}
   // The peer has said that there is urgent data: SIGURG for whoever wants it.
   virtual void endpoint_urgent() UP_REQUIRES(stack_mutex) {}
 };
@@ -267,6 +271,7 @@ class TcpEndpoint {
   uint64_t window_probe_due_ns_ = 0;
   uint64_t first_probe_ns_ = 0;
   uint64_t deferred_until_ns_ = 0;  // TCP_DEFER_ACCEPT: established, and not shown yet; 0: shown
+  uint64_t ready_ns_ = 0;           // in its listener's queue since then
   uint64_t answered_ns_ = 0;        // the last segment that was out of place
   uint32_t timeouts_ = 0;           // in a row
   uint32_t window_probes_ = 0;

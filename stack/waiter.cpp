@@ -119,6 +119,11 @@ Deadline Deadline::in_ns(uint64_t duration_ns) {
 
 bool Deadline::passed() const { return at_ns != UINT64_MAX && monotonic_ns() >= at_ns; }
 
+bool attach_unlocked() UP_NO_THREAD_SAFETY {
+  const Unlocked unlocked;
+  return Process::instance().attach().ok();
+}
+
 void drive_stack() {
   Stack* stack = Process::instance().stack();
   if (stack != nullptr) stack->drive(monotonic_ns());

@@ -79,6 +79,9 @@ class WaiterObservation : public Observation {
 using SleepCall = int (*)(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t* mask);
 void set_sleep_call(SleepCall call);
 
+// Process::attach() by who holds the lock, which is free meanwhile.
+bool attach_unlocked() UP_REQUIRES(stack_mutex);
+
 // Handles what has arrived and what is due, and sends what that produced; no waiting. What every
 // call on a bypassed socket and every epoll_wait(…, 0) starts with.
 void drive_stack() UP_REQUIRES(stack_mutex);

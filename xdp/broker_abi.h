@@ -3,7 +3,7 @@
 // SOCK_SEQPACKET, one struct a message, descriptors with SCM_RIGHTS. The broker speaks first:
 // kHello lets the client in, or says why not. The connection is the client's lease; its end is the
 // client's death. After kAttached the broker sends kChanged whenever the memory that it writes
-// tells something new, and kUnreachable for what that memory has no place for.
+// tells something new, kUnreachable for what that memory has no place for, and kHandedOver.
 #pragma once
 
 #include <net/if.h>
@@ -31,6 +31,11 @@ enum class RequestKind : uint32_t {
   // The connection becomes that of the kernel socket which comes with it, and behind it, where it
   // has any, its bytes in a file: kMoved.
   kMoveOut,
+  // The connection, which is the kernel's socket that comes with it, waits to be accepted at
+  // `listener`: for another member of that port. No reply.
+  kHandOver,
+  // Such connections for which there was nobody: `listener` is there now. No reply.
+  kCollect,
 };
 
 struct BrokerRequest {
@@ -38,6 +43,7 @@ struct BrokerRequest {
   union {
     uint8_t ip[16];              // of kResolve
     ConnectionState connection;  // of kMoveOut
+    SocketAddress listener;      // of kHandOver and kCollect: what is claimed in the port table
   };
 };
 
@@ -52,6 +58,7 @@ enum class ReplyKind : uint32_t {
   kChanged,
   kUnreachable,  // an ICMP error about a segment that the client has sent
   kMoved,
+  kHandedOver,  // a connection for `listener`, with its socket
 };
 
 // Of kUnreachable; `error` is what it means.
@@ -69,6 +76,7 @@ struct BrokerReply {
   union {
     uint64_t counters[UP_STEER_COUNTER_COUNT];
     UnreachableNote unreachable;
+    SocketAddress listener;
   };
 };
 

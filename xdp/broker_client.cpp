@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <deque>
 #include <vector>
 
 #include "base/sys.h"
@@ -196,11 +197,11 @@ class LiveAttachment : public Attachment {
   void drain_notify() override {
     while (broker_alive_) {
       BrokerReply news{};
-      const long got =
-          sys::call(SYS_recvfrom, lease_.get(), sys::arg(&news), sizeof news, MSG_DONTWAIT, 0, 0);
-      if (got == -EAGAIN || got == -EINTR) return;
-      if (got <= 0) broker_alive_ = false;
-      if (got == sizeof news && news.kind == ReplyKind::kUnreachable) note_unreachable(news);
+      std::vector<Fd> fds;
+      const auto got = receive_message(lease_.get(), &news, sizeof news, fds);
+      if (!got && (got.error() == EAGAIN || got.error() == EINTR)) return;
+      if (!got || *got == 0) broker_alive_ = false;
+      if (got && *got == sizeof news) note(news, fds);
     }
   }
 
@@ -224,6 +225,28 @@ class LiveAttachment : public Attachment {
     return await_move();
   }
 
+  Result<void> hand_over(const SocketAddress& listener, int fd) override {
+    if (!broker_alive_) return Error{ENOTCONN};
+    BrokerRequest request{};
+    request.kind = RequestKind::kHandOver;
+    request.listener = listener;
+    return send_message(lease_.get(), &request, sizeof request, {&fd, 1});
+  }
+
+  void collect(const SocketAddress& listener) override {
+    BrokerRequest request{};
+    request.kind = RequestKind::kCollect;
+    request.listener = listener;
+    static_cast<void>(send_message(lease_.get(), &request, sizeof request, {}).ok());
+  }
+
+  std::optional<HandedOver> next_handed_over() override {
+    if (handed_over_.empty()) return std::nullopt;
+    std::optional<HandedOver> first = std::move(handed_over_.front());
+    handed_over_.pop_front();
+    return first;
+  }
+
   std::optional<Unreachable> next_unreachable() override {
     if (unreachable_.empty()) return std::nullopt;
     const Unreachable last = unreachable_.back();
@@ -238,14 +261,14 @@ class LiveAttachment : public Attachment {
         return Error{ETIMEDOUT};
       }
       BrokerReply reply{};
-      const long got =
-          sys::call(SYS_recvfrom, lease_.get(), sys::arg(&reply), sizeof reply, MSG_DONTWAIT, 0, 0);
-      if (got == -EAGAIN || got == -EINTR) continue;
+      std::vector<Fd> fds;
+      const auto got = receive_message(lease_.get(), &reply, sizeof reply, fds);
+      if (!got && (got.error() == EAGAIN || got.error() == EINTR)) continue;
       // A broker that was killed in the middle has left the socket closed, or it is the kernel's.
-      if (got <= 0) broker_alive_ = false;
-      if (got <= 0) return Error{ETIMEDOUT};
-      if (got != sizeof reply) continue;
-      if (reply.kind == ReplyKind::kUnreachable) note_unreachable(reply);
+      if (!got || *got == 0) broker_alive_ = false;
+      if (!got || *got == 0) return Error{ETIMEDOUT};
+      if (*got != sizeof reply) continue;
+      note(reply, fds);
       if (reply.kind != ReplyKind::kMoved) continue;
       if (reply.error != 0) return Error{static_cast<int>(reply.error)};
       return {};
@@ -262,6 +285,12 @@ class LiveAttachment : public Attachment {
   Control& control_;
   PortTable ports_;
   XskPort port_;
+  void note(const BrokerReply& news, std::vector<Fd>& fds) {
+    if (news.kind == ReplyKind::kUnreachable) note_unreachable(news);
+    if (news.kind == ReplyKind::kHandedOver && fds.size() == 1) {
+      handed_over_.push_back({news.listener, move_out_of_the_way(std::move(fds[0]))});
+    }
+  }
   void note_unreachable(const BrokerReply& news) {
     // Whoever floods us with them does not fill our memory.
     constexpr size_t kMost = 1024;
@@ -280,6 +309,7 @@ class LiveAttachment : public Attachment {
 
   bool broker_alive_ = true;
   std::vector<Unreachable> unreachable_;
+  std::deque<HandedOver> handed_over_;
 };
 
 }  // namespace

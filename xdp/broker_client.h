@@ -17,6 +17,7 @@
 #include "xdp/connection_state.h"
 #include "xdp/control_abi.h"
 #include "xdp/frame_port.h"
+#include "xdp/handed_over.h"
 #include "xdp/neighbour_table.h"
 #include "xdp/port_table.h"
 #include "xdp/steer_abi.h"
@@ -54,6 +55,15 @@ class Attachment {
   // has happened (ENOTCONN: no broker), but after ETIMEDOUT, where it may happen yet.
   virtual Result<void> move_out(const ConnectionState& connection, std::span<const uint8_t> bytes,
                                 int fd) = 0;
+
+  // A connection that nobody has accepted at `listener`, a claim of ours, goes to another process
+  // that has a share of the port: `fd` is its kernel socket. An error: it stays (ENOTCONN: no
+  // broker).
+  virtual Result<void> hand_over(const SocketAddress& listener, int fd) = 0;
+  // Asks for those that others have left, and that nobody was there to take.
+  virtual void collect(const SocketAddress& listener) = 0;
+  // What the last drain_notify() brought; then nothing more.
+  virtual std::optional<HandedOver> next_handed_over() = 0;
 };
 
 using SteerCounters = std::array<uint64_t, UP_STEER_COUNTER_COUNT>;

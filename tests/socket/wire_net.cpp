@@ -99,6 +99,9 @@ class SimulatedAttachment : public Attachment {
   Result<void> move_out(const ConnectionState&, std::span<const uint8_t>, int) override {
     return Error{ENOTCONN};
   }
+  Result<void> hand_over(const SocketAddress&, int) override { return Error{ENOTCONN}; }
+  void collect(const SocketAddress&) override {}
+  std::optional<HandedOver> next_handed_over() override { return std::nullopt; }
 
  private:
   WakingPort& port_;

@@ -1,8 +1,8 @@
-"""nginx_configuration.py - nginx as it would run by itself, but in one process and in one directory"""
+"""nginx_configuration.py - nginx as it would run by itself, but in the foreground and in one directory"""
 
 CONFIGURATION = """
 daemon off;
-master_process off;
+{processes}
 user root;
 pid {directory}/nginx-{port}.pid;
 error_log stderr warn;
@@ -24,10 +24,12 @@ http {{
 
 
 TWO_LISTENERS = "listen 0.0.0.0:{port}; listen [::]:{port};"
+A_SOCKET_FOR_EACH = "listen 0.0.0.0:{port} reuseport; listen [::]:{port} reuseport;"
 ONE_FOR_BOTH_FAMILIES = "listen [::]:{port} ipv6only=off;"
 
 
-def write_nginx_configuration(lab, port, directive, listen=TWO_LISTENERS):
+def write_nginx_configuration(lab, port, directive, listen=TWO_LISTENERS, processes="master_process off;"):
     """The path of a configuration that serves the lab's www/ on `port`, with one directive more."""
     return lab.write(f"nginx-{port}.conf", CONFIGURATION.format(
-        directory=lab.directory, port=port, directive=directive, listen=listen.format(port=port)))
+        directory=lab.directory, port=port, directive=directive, listen=listen.format(port=port),
+        processes=processes))

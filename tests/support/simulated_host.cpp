@@ -9,6 +9,11 @@
 
 namespace underpass::test {
 
+namespace {
+// As give_port_away() has it.
+constexpr uint32_t kOtherSlot = 6;
+}  // namespace
+
 IpAddress ip(const char* text) {
   in6_addr v6{};
   if (inet_pton(AF_INET6, text, &v6) == 1) return IpAddress::from_v6(v6);
@@ -45,6 +50,12 @@ Result<void> SimulatedView::move_out(const ConnectionState& connection,
                                      std::span<const uint8_t> bytes, int fd) {
   if (move_error != 0) return Error{move_error};
   moved.push_back({connection, {bytes.begin(), bytes.end()}, fd});
+  return {};
+}
+
+Result<void> SimulatedView::hand_over(const SocketAddress& listener, int) {
+  if (move_error != 0) return Error{move_error};
+  handed_over.push_back(listener);
   return {};
 }
 
@@ -110,6 +121,23 @@ IpAddress SimulatedHost::port_claim(uint8_t protocol, uint16_t port) const {
 
 void SimulatedHost::give_port_away(uint8_t protocol, uint16_t port, int family) {
   entries_[port_index_of(protocol, {IpAddress::any(family), port, 0})].value = 7;
+}
+
+void SimulatedHost::share_port(uint16_t port, bool waits) {
+  PortTable others(entries_.data(), -1, kOtherSlot);
+  const SocketAddress local{IpAddress::any(address_.family()), port, 0};
+  static_cast<void>(others.join(IPPROTO_TCP, local).ok());
+  others.wait(IPPROTO_TCP, local, waits);
+}
+
+void SimulatedHost::unshare_port(uint16_t port) {
+  PortTable others(entries_.data(), -1, kOtherSlot);
+  others.leave(IPPROTO_TCP, {IpAddress::any(address_.family()), port, 0});
+}
+
+bool SimulatedHost::has_share(uint16_t port) const {
+  const SocketAddress local{IpAddress::any(address_.family()), port, 0};
+  return (entries_[port_index_of(IPPROTO_TCP, local)].members & UP_MEMBER(0)) != 0;
 }
 
 TcpListener* SimulatedHost::listen(uint16_t port, int backlog) {

@@ -36,6 +36,16 @@ class SimulatedView : public HostView {
   Result<void> move_out(const ConnectionState& connection, std::span<const uint8_t> bytes,
                         int fd) override;
 
+  Result<void> hand_over(const SocketAddress& listener, int fd) override;
+  void collect(const SocketAddress&) override { ++collected; }
+  std::optional<HandedOver> next_handed_over() override {
+    return std::exchange(coming_, std::nullopt);
+  }
+  // From another process.
+  void bring(const SocketAddress& listener, Fd socket) {
+    coming_ = HandedOver{listener, std::move(socket)};
+  }
+
   void set_peer_mac(const MacAddress& mac) { peer_mac_ = mac; }
   // kFailed: the kernel gives up, once more.
   void set_neighbour(const IpAddress& ip, NeighbourState state);
@@ -56,6 +66,9 @@ class SimulatedView : public HostView {
   };
   std::vector<Moved> moved;
   int move_error = 0;
+  // What went to other processes, and how often others were asked for theirs.
+  std::vector<SocketAddress> handed_over;
+  size_t collected = 0;
 
  private:
   IpAddress own_;
@@ -63,6 +76,7 @@ class SimulatedView : public HostView {
   std::map<std::array<uint8_t, 16>, NeighbourView> entries_;
   std::map<std::string, uint8_t> settings_;
   std::optional<Unreachable> said_;
+  std::optional<HandedOver> coming_;
   int route_error_ = 0;
   bool elsewhere_ = false;
   uint64_t routes_ = 1;
@@ -80,6 +94,8 @@ class Recorder : public EndpointOwner {
   void clear() { seen = 0, count = 0; }
   Readiness seen = 0;
   size_t count = 0;
+  bool endpoint_is_shared() const override { return shared; }
+  bool shared = false;
 };
 
 class SimulatedHost {
@@ -95,6 +111,12 @@ class SimulatedHost {
   uint32_t port_owner(uint8_t protocol, uint16_t port, int family = AF_INET) const;
   // The local address of that claim.
   IpAddress port_claim(uint8_t protocol, uint16_t port) const;
+  // Another process has a share of the TCP port, and waits for a connection, or does not; or has
+  // none any more.
+  void share_port(uint16_t port, bool waits);
+  void unshare_port(uint16_t port);
+  // Whether this host's stack has one.
+  bool has_share(uint16_t port) const;
   // Another process's stack takes it.
   void give_port_away(uint8_t protocol, uint16_t port, int family = AF_INET);
 

@@ -13,7 +13,9 @@ import programs
 from sites import (BOTH, CLASS, CLIENT_ONLY, KERNEL, KERNEL_PLAIN, ONE_CORE, OWN_CORES, RAW, SERVER_ONLY,
                    Counts, Setup)
 
-GROUPS = ("tcp", "udp", "redis", "bulk", "cost")
+GROUPS = ("tcp", "udp", "redis", "bulk", "cost", "accept")
+# Processes that accept at one listener.
+MEMBERS = (1, 4)
 MESSAGE_BYTES = 64
 # What a full TCP segment with timestamps carries in a 1514-byte frame (MTU 1500).
 SEGMENT_BYTES = 1448
@@ -26,6 +28,7 @@ class Case(NamedTuple):
     setup: Setup
     placement: str
     spin: bool = False
+    members: int = 1
 
     @property
     def name(self):
@@ -74,13 +77,21 @@ def cost_cases():
         yield Case("cost", "call_cost", setup.name, setup, OWN_CORES)
 
 
+def accept_cases():
+    for setup in (KERNEL, BOTH, SERVER_ONLY):
+        for members in MEMBERS:
+            yield Case("accept", "accept", f"{setup.name}, {members} to accept", setup, OWN_CORES,
+                       members=members)
+
+
 def all_cases(groups):
     """In the order of the report."""
     for group in groups:
         if group in ("tcp", "udp"):
             yield from latency_cases(group)
         else:
-            yield from {"redis": redis_cases, "bulk": bulk_cases, "cost": cost_cases}[group]()
+            yield from {"redis": redis_cases, "bulk": bulk_cases, "cost": cost_cases,
+                        "accept": accept_cases}[group]()
 
 
 # Measuring
@@ -173,8 +184,20 @@ def call_cost(site, _, seconds):
                     Counts(0, 0, complaint))
 
 
+def accept(site, case, seconds):
+    port = site.lab.new_port()
+    program = programs.own("accept")
+    with site.serve([program, "server", f"--port={port}", f"--members={case.members}"], port, stop=False):
+        watch = site.watch()
+        done = site.call([program, "client", f"--address={site.server.address}", f"--port={port}",
+                          f"--seconds={seconds}"])
+        counts = watch.finish()
+    return of_ping_pong(json.loads(done.out), counts=counts)
+
+
 MEASURES = {"raw_ping_pong": raw_ping_pong, "ping_pong": ping_pong, "redis": redis,
-            "raw_stream": raw_stream, "stream": stream, "call_cost": call_cost}
+            "raw_stream": raw_stream, "stream": stream, "call_cost": call_cost,
+            "accept": accept}
 
 
 def measure(sites, case, seconds):

@@ -10,6 +10,7 @@ TITLES = {
     "udp": "UDP, 64 bytes, one way (half a round trip), us",
     "redis": "redis-benchmark, SET and GET, requests a second",
     "bulk": "Bulk TCP one way, MTU 1500, Gbit/s of payload",
+    "accept": "A connection: opened, accepted, a byte there and back, closed, us",
     "cost": "What is added to a read or write of 64 bytes that the kernel serves, ns",
 }
 METRICS = {
@@ -17,9 +18,11 @@ METRICS = {
     "udp": [("p50_us", "p50"), ("p99_us", "p99"), ("p999_us", "p99.9")],
     "redis": [(load, load) for load in programs.REDIS_LOADS],
     "bulk": [("gbits", "Gbit/s")],
+    "accept": [("p50_us", "p50"), ("p99_us", "p99"), ("p999_us", "p99.9")],
     "cost": [("pipe_ns", "pipe"), ("unix_ns", "AF_UNIX"), ("loopback_ns", "loopback TCP")],
 }
-LEAST_IS_BEST = {"tcp": True, "udp": True, "redis": False, "bulk": False, "cost": True}
+LEAST_IS_BEST = {"tcp": True, "udp": True, "redis": False, "bulk": False, "cost": True,
+                 "accept": True}
 
 
 def table(rows):
@@ -79,13 +82,13 @@ class Report:
     @staticmethod
     def comparison_titles(group):
         return {"tcp": ["x floor", "x kernel"], "udp": ["x floor", "x kernel"],
-                "bulk": ["x raw", "x kernel"], "redis": ["x kernel"], "cost": []}[group]
+                "bulk": ["x raw", "x kernel"], "redis": ["x kernel"], "cost": [], "accept": []}[group]
 
     def comparisons(self, result):
         """Times the raw figure, and how many times better than the kernel's better placement (of
         latencies: sleeping)."""
         group, least = result.case.group, LEAST_IS_BEST[result.case.group]
-        if group == "cost":
+        if group in ("cost", "accept"):
             return []
         def times(name, other, inverse):
             value = result.median(name)

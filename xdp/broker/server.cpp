@@ -116,7 +116,9 @@ bool Server::is_over(uint64_t now_ms) {
 int Server::timeout_ms(uint64_t now_ms) const {
   if (service_.clients.has_returning()) return kReturningRetryMs;
   uint64_t until_ms = UINT64_MAX;
-  if (service_.clients.attached_count() > 0 || !service_.mover.idle()) until_ms = next_tick_ms_;
+  const bool has_work =
+      service_.clients.attached_count() > 0 || !service_.mover.idle() || !homeless_.empty();
+  if (has_work) until_ms = next_tick_ms_;
   if (!options_.stay && !has_lease()) until_ms = std::min(until_ms, last_lease_ms_ + kGraceMs);
   if (until_ms == UINT64_MAX) return -1;
   return until_ms > now_ms ? static_cast<int>(until_ms - now_ms) : 0;
@@ -148,6 +150,7 @@ void Server::tick(uint64_t now_ms) {
   if (now_ms < next_tick_ms_) return;
   next_tick_ms_ = now_ms + kTickMs;
   service_.mover.review();
+  homeless_.review(now_ms);
   if (service_.clients.attached_count() > 0 && service_.watch.refresh()) tell_change();
 }
 
@@ -192,7 +195,7 @@ void Server::serve(Session& session) {
   }
 }
 
-void Server::answer(Session& session, const BrokerRequest& request, const std::vector<Fd>& fds) {
+void Server::answer(Session& session, const BrokerRequest& request, std::vector<Fd>& fds) {
   switch (request.kind) {
     case RequestKind::kAttach:
       return answer_attach(session);
@@ -207,6 +210,10 @@ void Server::answer(Session& session, const BrokerRequest& request, const std::v
       return answer_counters(session);
     case RequestKind::kMoveOut:
       return answer_move(session, request, fds);
+    case RequestKind::kHandOver:
+      return take_over(session, request.listener, fds);
+    case RequestKind::kCollect:
+      return collect(session, request.listener);
   }
   log_write(LogLevel::warning, "pid %d asks what is not known", session.peer.pid);
 }
@@ -260,6 +267,44 @@ void Server::answer_move(Session& session, const BrokerRequest& request,
               strerror(moved.error()));
   }
   send_reply(session, reply_of(ReplyKind::kMoved, moved.error()));
+}
+
+void Server::take_over(const Session& from, const SocketAddress& listener, std::vector<Fd>& fds) {
+  if (!from.slot || fds.size() != 1 || !is_connection_of(listener, fds[0].get())) return;
+  if (give_to_member(from.slot, listener, fds[0].get())) return;
+  homeless_.add(listener, std::move(fds[0]), monotonic_ms());
+}
+
+void Server::collect(const Session& session, const SocketAddress& listener) {
+  if (!session.slot) return;
+  BrokerReply news = reply_of(ReplyKind::kHandedOver);
+  news.listener = listener;
+  for (const Fd& socket : homeless_.take(listener)) {
+    const int fd = socket.get();
+    send_reply(session, news, {&fd, 1});
+  }
+}
+
+// To one of those that wait for a connection, else to any; they take turns. One that does not read
+// what it is told gets nothing.
+bool Server::give_to_member(std::optional<uint32_t> from, const SocketAddress& listener,
+                            int socket) {
+  const Steering::Members members = service_.steering.members_of(IPPROTO_TCP, listener);
+  BrokerReply news = reply_of(ReplyKind::kHandedOver);
+  news.listener = listener;
+  for (const uint32_t wanted : {members.waiting, members.all & ~members.waiting}) {
+    for (uint32_t i = 0; i < kMaxSlots; ++i) {
+      const uint32_t slot = (next_member_ + i) % kMaxSlots;
+      if ((wanted >> slot & 1U) == 0 || slot == from) continue;
+      for (const Session& one : sessions_) {
+        if (one.slot != slot || one.ended) continue;
+        if (!send_message(one.socket.get(), &news, sizeof news, {&socket, 1})) continue;
+        next_member_ = slot + 1;
+        return true;
+      }
+    }
+  }
+  return false;
 }
 
 void Server::end(Session& session) {

@@ -10,6 +10,7 @@
 
 #include "base/fd.h"
 #include "xdp/broker/clients.h"
+#include "xdp/broker/homeless.h"
 #include "xdp/broker/host_watch.h"
 #include "xdp/broker/icmp_watch.h"
 #include "xdp/broker/memory.h"
@@ -61,11 +62,14 @@ class Server {
   bool may_enter(const ucred& peer) const;
   void welcome(Fd socket);
   void serve(Session& session);
-  void answer(Session& session, const BrokerRequest& request, const std::vector<Fd>& fds);
+  void answer(Session& session, const BrokerRequest& request, std::vector<Fd>& fds);
   void answer_attach(Session& session);
   void answer_observe(Session& session);
   void answer_counters(Session& session);
   void answer_move(Session& session, const BrokerRequest& request, const std::vector<Fd>& fds);
+  void take_over(const Session& from, const SocketAddress& listener, std::vector<Fd>& fds);
+  void collect(const Session& session, const SocketAddress& listener);
+  bool give_to_member(std::optional<uint32_t> from, const SocketAddress& listener, int socket);
   void end(Session& session);
   void tell_change();
   void tell_unreachable();
@@ -79,6 +83,8 @@ class Server {
   Fd signals_;
   ServerOptions options_;
   std::list<Session> sessions_;
+  Homeless homeless_;
+  uint32_t next_member_ = 0;
   uint64_t last_lease_ms_;
   uint64_t next_tick_ms_ = 0;
   bool stopped_ = false;

@@ -335,6 +335,13 @@ std::optional<uint32_t> Steering::owner_of(uint8_t protocol, const SocketAddress
   return owner - 1;
 }
 
+Steering::Members Steering::members_of(uint8_t protocol, const SocketAddress& local) const {
+  const uint64_t members =
+      __atomic_load_n(&ports_[port_index_of(protocol, local)].members, __ATOMIC_RELAXED);
+  const auto all = static_cast<uint32_t>(members);
+  return {all, static_cast<uint32_t>(members >> UP_MAX_SLOTS) & all};
+}
+
 SteerCounters Steering::counters() const {
   SteerCounters sums{};
   std::vector<uint64_t> each(static_cast<size_t>(std::max(1, libbpf_num_possible_cpus())));

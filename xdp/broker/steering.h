@@ -53,6 +53,12 @@ class Steering {
   // The slot that frames of the flow go to, as programs have written it: any number.
   std::optional<uint32_t> owner_of(uint8_t protocol, const SocketAddress& local,
                                    const SocketAddress& remote) const;
+  // Who has a share of the port, as programs have written it.
+  struct Members {
+    uint32_t all;      // a bit for each slot
+    uint32_t waiting;  // of those
+  };
+  Members members_of(uint8_t protocol, const SocketAddress& local) const;
   // From now on this flow is the kernel's, whoever claims the port. E2BIG: the flow map is full.
   Result<void> give_flow_to_kernel(const Flow& flow);
   // It is again whose the port is. Nothing where a program has taken it back already.
