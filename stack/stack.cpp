@@ -197,16 +197,20 @@ void Stack::move_all_out() {
   // Those that only wait are many, and nobody's for long.
   constexpr uint64_t kTimeWaitsNs = 100 * kNsPerMs;
   const uint64_t until_ns = monotonic_ns() + kTimeWaitsNs;
-  std::vector<TcpEndpoint*> time_waits;
-  for (TcpEndpoint* endpoint : tcp_.all()) {
-    if (endpoint->state() == SocketState::kTimeWait && endpoint->owner_ == nullptr) {
-      time_waits.push_back(endpoint);
-    } else {
-      move_out(*endpoint);
-    }
+  // By name: what comes for the one that moves may end another.
+  std::vector<FourTuple> flows;
+  std::vector<FourTuple> time_waits;
+  for (const TcpEndpoint* endpoint : tcp_.all()) {
+    const bool only_waits =
+        endpoint->state() == SocketState::kTimeWait && endpoint->owner_ == nullptr;
+    (only_waits ? time_waits : flows).push_back(endpoint->flow_);
   }
-  for (TcpEndpoint* endpoint : time_waits) {
-    if (monotonic_ns() < until_ns) move_out(*endpoint);
+  for (const FourTuple& flow : flows) {
+    if (TcpEndpoint* const endpoint = tcp_.find(flow)) move_out(*endpoint);
+  }
+  for (const FourTuple& flow : time_waits) {
+    TcpEndpoint* const endpoint = monotonic_ns() < until_ns ? tcp_.find(flow) : nullptr;
+    if (endpoint != nullptr) move_out(*endpoint);
   }
 }
 

@@ -203,6 +203,105 @@ void child_accepts_on_inherited_listener() {
   close(listener);
 }
 
+// Echoes what comes over the next connections.
+void serve(int listener, int connections) {
+  for (int i = 0; i < connections; ++i) {
+    const int fd = accept(listener, nullptr, nullptr);
+    char buffer[16];
+    const ssize_t got = recv(fd, buffer, sizeof buffer, 0);
+    if (got > 0) send(fd, buffer, static_cast<size_t>(got), 0);
+    close(fd);
+  }
+}
+
+void said_echo(int slot, int port) {
+  note("connect: %s", peer("connect %d %d", slot, port).c_str());
+  peer_said("text %d hello", slot);
+  peer_said("recv %d 100", slot);
+  peer("close %d", slot);
+}
+
+void said_children(int count) {
+  for (int i = 0; i < count; ++i) {
+    int status = 0;
+    must("wait", wait(&status));
+    said_status("child", status);
+  }
+}
+
+// The parent of a server that forks has called listen(), and leaves the rest to its children.
+void children_serve_at_their_parents_listener() {
+  const int listener = listening(anywhere());
+  const int port = port_of(listener);
+  fflush(stdout);
+  pid_t children[2];
+  for (pid_t& child : children) {
+    child = must("fork", fork());
+    if (child == 0) {
+      for (;;) serve(listener, 1);
+    }
+  }
+  for (int i = 1; i <= 8; ++i) said_echo(i, port);
+  close(listener);
+  said_echo(9, port);
+  for (const pid_t child : children) kill(child, SIGKILL);
+  said_children(2);
+}
+
+// On the kernel the queue is the listener's, whoever has it open.
+void queue_of_a_listener_that_is_closed() {
+  const int listener = listening(anywhere());
+  note("connect: %s", peer("connect 1 %d", port_of(listener)).c_str());
+  peer_said("text 1 early");
+  await(listener, POLLIN);
+  int ends[2];
+  must("pipe", pipe(ends));
+  fflush(stdout);
+  if (must("fork", fork()) == 0) {
+    char byte = 0;
+    close(ends[1]);
+    if (read(ends[0], &byte, 1) != 0) _exit(1);
+    serve(listener, 1);
+    _exit(0);
+  }
+  close(listener);
+  for (const int end : ends) close(end);
+  peer_said("recv 1 100");
+  peer("close 1");
+  said_children(1);
+}
+
+// What is new goes to the sockets that are left.
+void one_of_a_group_is_closed() {
+  const int listener = tcp();
+  const int on = 1;
+  setsockopt(listener, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+  Name address = anywhere();
+  must("bind", bind(listener, plain(address), size(address)));
+  must("listen", listen(listener, 8));
+  const int port = port_of(listener);
+  int ends[2];
+  must("pipe", pipe(ends));
+  fflush(stdout);
+  const pid_t child = must("fork", fork());
+  if (child == 0) {
+    close(listener);
+    const int own = tcp();
+    setsockopt(own, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+    address = anywhere(port);
+    const bool fine = bind(own, plain(address), size(address)) == 0 && listen(own, 8) == 0;
+    if (!fine || write(ends[1], "x", 1) != 1) _exit(1);
+    serve(own, 6);
+    _exit(0);
+  }
+  char byte = 0;
+  must("read", static_cast<int>(read(ends[0], &byte, 1)));
+  close(listener);
+  for (int i = 1; i <= 6; ++i) said_echo(i, port);
+  said_children(1);
+  for (const int end : ends) close(end);
+}
+
 // What the parent has closed is gone, although its child lives on.
 void port_is_free_beside_a_child() {
   const int fd = connected();
@@ -383,6 +482,10 @@ constexpr Scenario kScenarios[] = {
     {"child_makes_a_connection", Proof::kTcpHybrid, child_makes_a_connection},
     {"child_listens", Proof::kTcpHybrid, child_listens},
     {"child_accepts_on_inherited_listener", Proof::kTcp, child_accepts_on_inherited_listener},
+    {"children_serve_at_their_parents_listener", Proof::kTcpHybrid,
+     children_serve_at_their_parents_listener},
+    {"queue_of_a_listener_that_is_closed", Proof::kTcpHybrid, queue_of_a_listener_that_is_closed},
+    {"one_of_a_group_is_closed", Proof::kTcpHybrid, one_of_a_group_is_closed},
     {"port_is_free_beside_a_child", Proof::kTcp, port_is_free_beside_a_child},
     {"grandchild_serves", Proof::kNone, grandchild_serves},
     {"exit_after_send", Proof::kTcpHybrid, exit_after_send},
