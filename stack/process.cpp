@@ -241,6 +241,7 @@ uint64_t Process::help_once() {
   const uint64_t period_ns = uint64_t{options_.helper_period_ms} * kNsPerMs;
   pollfd fds[kMaxQueues + 2];
   size_t count = 0;
+  size_t news = 0;
   uint64_t deadline = UINT64_MAX;
   uint64_t now = monotonic_ns();
   {
@@ -259,6 +260,7 @@ uint64_t Process::help_once() {
       deadline = std::min(deadline, now + period_ns);
     }
     for (int fd : attachment_->port().poll_fds()) fds[count++] = {fd, POLLIN, 0};
+    news = count;
     if (attachment_->broker_alive()) fds[count++] = {attachment_->notify_fd(), POLLIN, 0};
   }
   timespec limit{};
@@ -272,8 +274,10 @@ uint64_t Process::help_once() {
   uint64_t nudges = 0;
   if (helper_event_) sys::read(helper_event_.get(), &nudges, sizeof nudges);
   attachment_->drain_notify();
-  // A thread that came in meanwhile has the rings: it would only be disturbed.
-  if (waiting_threads_ == 0) stack_->drive(monotonic_ns());
+  // A thread that came in meanwhile has the rings: it would only be disturbed. It does not know
+  // what the broker has said.
+  const bool told = news < count && fds[news].revents != 0;
+  if (waiting_threads_ == 0 || told) stack_->drive(monotonic_ns());
   return 0;
 }
 

@@ -392,6 +392,8 @@ Result<void> TcpEndpoint::move_out(int fd) {
   const auto now = snapshot();
   if (!now) return Error{connecting_ ? EAGAIN : ENOTCONN};
   auto moved = stack_.host().move_out(now->state, now->bytes, fd);
+  // With the broker's answer others' news may have come.
+  stack_.tend_listeners_at(stack_.now_ns());
   if (!moved && moved.error() == ETIMEDOUT) {
     abort();
     fail(ECONNABORTED);
@@ -401,8 +403,6 @@ Result<void> TcpEndpoint::move_out(int fd) {
   if (!moved) return moved;
   stack_.counters().tcp_moved_out.fetch_add(1, std::memory_order_relaxed);
   stack_.forget_moved(*this);
-  // With the broker's answer others' news may have come.
-  stack_.tend_listeners_at(stack_.now_ns());
   vanish();
   return {};
 }
