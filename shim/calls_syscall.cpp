@@ -3,6 +3,7 @@
 // libuv sends datagrams so, and other libraries wait so. A descriptor that is closed so is given to
 // another file, and our table would not know.
 #include <poll.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
@@ -12,6 +13,7 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <utility>
 
@@ -21,8 +23,10 @@
 #include "shim/poller.h"
 #include "shim/posix_border.h"
 #include "shim/real.h"
+#include "shim/startup.h"
 #include "stack/clock.h"
 #include "stack/no_cancellation.h"
+#include "stack/process.h"
 
 namespace underpass {
 namespace {
@@ -51,6 +55,27 @@ long pass_to_kernel(long number, const Registers& from) {
   const long result = sys::call(number, from[0], from[1], from[2], from[3], from[4], from[5]);
   constexpr long kLastError = -4095;
   return result >= 0 || result < kLastError ? result : fail(static_cast<int>(-result));
+}
+
+// A fork that libc's functions for before and after it (pthread_atfork(3)) hear nothing of.
+long fork_call(long number, const Registers& from) UP_NO_THREAD_SAFETY {
+  process_prepare_fork();
+  const long child = pass_to_kernel(number, from);
+  const int code = errno;
+  if (child == 0) {
+    after_fork_in_child();
+  } else {
+    process_after_fork_parent();
+  }
+  errno = code;
+  return child;
+}
+
+// Of clone(2) and clone3(2): whether the child has memory of its own.
+bool is_fork(long number, const Registers& from) {
+  if (number == SYS_clone) return (from[0] & CLONE_VM) == 0;
+  const auto* const flags = from_register<const uint64_t*>(from[0]);
+  return is_user_object(flags) && (*flags & CLONE_VM) == 0;
 }
 
 // The kernel's set of signals, which is shorter than libc's. False: it is none, the kernel says so.
@@ -279,6 +304,12 @@ long descriptor_call(long number, const Registers& from) {
       return call(::close_range, from);
     case SYS_fcntl:
       return ::fcntl64(static_cast<int>(from[0]), static_cast<int>(from[1]), from[2]);
+    case SYS_vfork:  // its child would share our memory
+    case SYS_fork:
+      return fork_call(SYS_fork, from);
+    case SYS_clone:
+    case SYS_clone3:
+      return fork_call(number, from);
     case SYS_exit_group:
       ::_exit(static_cast<int>(from[0]));
     default:
@@ -302,6 +333,12 @@ bool concerns_us(long number, const Registers& from) {
     case SYS_dup3:
     case SYS_exit_group:
       return true;
+    case SYS_fork:
+    case SYS_vfork:
+      return bypass_is_possible();
+    case SYS_clone:
+    case SYS_clone3:
+      return bypass_is_possible() && is_fork(number, from);
     case SYS_poll:
     case SYS_ppoll: {
       const auto* const fds = from_register<const pollfd*>(from[0]);

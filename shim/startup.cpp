@@ -20,6 +20,8 @@ namespace {
 
 std::atomic<bool> forked{false};
 
+}  // namespace
+
 void after_fork_in_child() {
   process_after_fork_child();
   // Inherited descriptors are the kernel's here; the connections of the stack stay the parent's.
@@ -30,6 +32,8 @@ void after_fork_in_child() {
   forked.store(true, std::memory_order_relaxed);
   process_fork_is_over();
 }
+
+namespace {
 
 _Unwind_Reason_Code look_no_further(_Unwind_Context*, void*) { return _URC_END_OF_STACK; }
 

@@ -8,5 +8,7 @@ namespace underpass {
 bool bypass_is_possible();
 // The process has come out of fork(2) of a process with the library.
 bool is_forked_child();
+// In the child of a fork, before anything else; process_prepare_fork() was called in the parent.
+void after_fork_in_child();
 
 }  // namespace underpass

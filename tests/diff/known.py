@@ -46,6 +46,9 @@ KNOWN = [
           lambda one: _earlier(one, lambda step: step.uses("MSG_ZEROCOPY") or step.uses("SO_ZEROCOPY"))),
     Known("splice", "EINVAL has the program copy", "| `splice` from a datagram socket | moves bytes",
           lambda one: one.call == "splice"),
+    Known("the last segment of a handshake", "it is not held back for company", "| TCP_QUICKACK off before `connect` |",
+          lambda one: one.call == "connect" and one.kind == "ready" and _earlier(
+              one, lambda step: step.call == "setsockopt" and step.uses("TCP_QUICKACK"))),
     Known("a port that connections still have", "the connections are not the kernel's, which guards the port",
           "`bind` and `listen` without SO_REUSEADDR on a port that connections",
           lambda one: one.call in ("bind", "listen") and "EADDRINUSE" in one.kernel and one.bypass == "result: 0"),

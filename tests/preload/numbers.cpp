@@ -1,6 +1,7 @@
 // numbers.cpp - calls by their numbers, through syscall(2), as libuv and others make them
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include <algorithm>
 #include <initializer_list>
@@ -268,6 +269,38 @@ void interrupted_by_number() {
   });
 }
 
+void exchanged(int fd) {
+  char data[8] = {};
+  said("send", send(fd, "hello", 5, 0));
+  peer_said("recv 1 5");
+  peer_said("text 1 abc");
+  said_data("recv", recv(fd, data, sizeof data, 0), data);
+}
+
+void forks_by_number() {
+  both_ways([](int fd) {
+    const auto with_child = [fd](const char* what, long child) {
+      if (child == 0) {
+        note("-- %s: child", what);
+        exchanged(fd);
+        const int own = connected(2);
+        said("send", send(own, "hello", 5, 0));
+        peer_said("recv 2 5");
+        fflush(stdout);
+        _exit(7);
+      }
+      int status = 0;
+      must("waitpid", waitpid(static_cast<pid_t>(child), &status, 0));
+      note("-- %s: parent, after status %d", what, WEXITSTATUS(status));
+      exchanged(fd);
+    };
+    fflush(stdout);
+    with_child("fork", syscall(SYS_fork));
+    fflush(stdout);
+    with_child("clone", syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, 0));
+  });
+}
+
 constexpr Scenario kScenarios[] = {
     {"connect_by_number", Proof::kTcp, connect_by_number},
     {"accept_by_number", Proof::kTcp, accept_by_number},
@@ -276,6 +309,7 @@ constexpr Scenario kScenarios[] = {
     {"waits_by_number", Proof::kTcp, waits_by_number},
     {"selects_by_number", Proof::kTcp, selects_by_number},
     {"interrupted_by_number", Proof::kTcp, interrupted_by_number},
+    {"forks_by_number", Proof::kTcpHybrid, forks_by_number},
 };
 
 }  // namespace
