@@ -356,7 +356,7 @@ Result<void> SocketFile::finish_connect() {
     auto waited = wait_for(EPOLLOUT, true, deadline);
     // By connect(2), which leaves the error, or by shutdown(2) (__inet_stream_connect()).
     if (disconnects_ != disconnects) return Error{EPIPE};
-    if (stream_ == nullptr) return Error{dissolved_error()};
+    if (stream_ == nullptr) return Error{dissolved_error(ECONNABORTED)};
     if (!waited && stream_->connecting()) {
       if (waited.error() != EAGAIN) return waited;
       return Error{first_call ? EINPROGRESS : EALREADY};
@@ -385,9 +385,9 @@ void SocketFile::discard_stream() {
   place(Placement::kUnplaced);
 }
 
-// What a blocked call says when the connection was dissolved under it.
-int SocketFile::dissolved_error() {
-  return pending_error_ != 0 ? std::exchange(pending_error_, 0) : EBADF;
+// What a blocked call says when the connection was dissolved under it: one of them has the error.
+int SocketFile::dissolved_error(int otherwise) {
+  return pending_error_ != 0 ? std::exchange(pending_error_, 0) : otherwise;
 }
 
 // connect(2) with AF_UNSPEC, and shutdown(2) of what is connecting: as tcp_disconnect(), the peer

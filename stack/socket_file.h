@@ -214,7 +214,7 @@ class SocketFile : public OpenFile, private EndpointOwner {
   void apply_options() UP_REQUIRES(stack_mutex);
   void discard_stream() UP_REQUIRES(stack_mutex);
   Result<void> disconnect_stream() UP_REQUIRES(stack_mutex);
-  int dissolved_error() UP_REQUIRES(stack_mutex);
+  int dissolved_error(int otherwise) UP_REQUIRES(stack_mutex);
   Result<void> get_peer_name(void* value, socklen_t length) UP_REQUIRES(stack_mutex);
   Result<void> get_path_mtu(void* value, socklen_t* length) UP_REQUIRES(stack_mutex);
   Result<void> get_stream_option(int level, int name, void* value, socklen_t* length)

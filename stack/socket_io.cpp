@@ -316,7 +316,7 @@ Result<size_t> SocketFile::go_on_in_kernel(const msghdr& message, int flags, siz
   if (placement_ != Placement::kKernel || fd_ < 0) {
     // Dissolved. A call that receives leaves the error itself (sk_wait_event() in
     // include/net/sock.h).
-    if (sends) return Error{dissolved_error()};
+    if (sends) return Error{dissolved_error(EPIPE)};
     if (done == 0) return Error{EPIPE};
     return done;
   }
