@@ -158,6 +158,9 @@ class Run:
 
     def __init__(self, sequence, executors, place, quiet_s):
         self.sequence, self.executors, self.place, self.quiet_s = sequence, executors, place, quiet_s
+        # A SYN that nobody answers is held for good.
+        hopeless = any("@hole" in word for step in sequence.steps for word in step.words)
+        self.held_s = BLOCKED_S if hopeless and quiet_s <= QUIET_S else HELD_S
         place.name_of = self.name_of
         self.names = Names(place.addresses, place.ports)
         self.waiting = set()        # (host, worker) that are in a call
@@ -256,7 +259,7 @@ class Run:
                 if state == "sleep" and who not in self.blocked and quiet_s < BLOCKED_S:
                     return False
         held = any(look.held_bytes for look in looks.values())
-        if held and looks != self.stuck and quiet_s < HELD_S:
+        if held and looks != self.stuck and quiet_s < self.held_s:
             return False
         self.stuck = looks if held else None
         return True
