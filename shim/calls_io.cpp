@@ -131,11 +131,13 @@ ssize_t write_with_flags(int fd, const iovec* pieces, int count, HowToTransfer h
   return write_pieces(fd, pieces, count, message_flags(how.rwf_flags));
 }
 
-// True when the fd is a connection or datagram socket of the stack.
+// True when the fd is a connection or datagram socket of the stack, or was one, and has an error of
+// it.
 bool is_bypassed(int fd) {
   HeldFile file(fd);
   const SocketFile* const socket = file.socket();
-  return socket != nullptr && socket->placement() != Placement::kUnplaced;
+  return socket != nullptr &&
+         (socket->placement() != Placement::kUnplaced || socket->has_pending_error());
 }
 
 }  // namespace

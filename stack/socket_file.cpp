@@ -656,6 +656,8 @@ Result<void> SocketFile::shutdown(int how) {
     case Placement::kListener: {
       auto done = from_kernel(sys::shutdown(fd_, how));
       if (done && how != SHUT_WR) stop_listening();
+      // Whoever polls is woken in any case (inet_shutdown()).
+      if (done && how == SHUT_WR && readiness() != 0) notify(readiness());
       return done;
     }
     case Placement::kDatagram:

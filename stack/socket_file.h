@@ -59,6 +59,8 @@ class SocketFile : public OpenFile, private EndpointOwner {
   ~SocketFile() override;
 
   Placement placement() const UP_REQUIRES(stack_mutex) { return placement_; }
+  // Of a connection that was dissolved: the kernel socket does not know of it.
+  bool has_pending_error() const UP_REQUIRES(stack_mutex) { return pending_error_ != 0; }
   bool is_stream_socket() const { return type_ == SOCK_STREAM; }
   bool is_raw_socket() const { return type_ == SOCK_RAW; }
 
