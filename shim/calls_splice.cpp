@@ -31,7 +31,7 @@ bool is_bypassed(int fd, bool* is_stream) {
   HeldFile file(fd);
   const SocketFile* const socket = file.socket();
   if (socket == nullptr || socket->placement() == Placement::kUnplaced) return false;
-  *is_stream = socket->placement() == Placement::kStream;
+  *is_stream = socket->placement() == Placement::kStream || socket->placement() == Placement::kLent;
   return true;
 }
 

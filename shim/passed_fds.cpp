@@ -12,7 +12,9 @@ void move_out_passed(int fd) {
   HeldFile file(fd);
   SocketFile* const socket = file.socket();
   // What cannot be moved passes as it is, an unconnected socket.
-  if (socket != nullptr && socket->placement() == Placement::kStream) {
+  const bool is_connection = socket != nullptr && (socket->placement() == Placement::kStream ||
+                                                   socket->placement() == Placement::kLent);
+  if (is_connection) {
     static_cast<void>(socket->move_out().ok());
   }
 }

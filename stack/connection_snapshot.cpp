@@ -1,5 +1,5 @@
 // connection_snapshot.cpp - what lwIP and the endpoint know, in the terms of TCP_REPAIR
-#include "stack/connection_snapshot.h"
+#include "xdp/connection_state.h"
 
 #include <algorithm>
 #include <optional>
@@ -111,8 +111,10 @@ std::optional<ConnectionSnapshot> TcpEndpoint::snapshot() const {
   to.receive_scale = pcb.rcv_scale;
   to.selective_acks = (pcb.flags & TF_SACK) != 0 ? 1 : 0;
   to.timestamps = (pcb.flags & TF_TIMESTAMP) != 0 ? 1 : 0;
-  to.timestamp = static_cast<uint32_t>(stack_.now_ns() / kNsPerMs);
+  to.timestamp = static_cast<uint32_t>(stack_.now_ns() / kNsPerMs) + stamp_offset_ms_;
   to.peer_timestamp = pcb.ts_recent;
+  to.round_trip_us = round_trip_.smoothed_us();
+  to.congestion_window_segments = pcb.cwnd / std::max<uint32_t>(pcb.mss, 1);
   return out;
 }
 

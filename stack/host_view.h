@@ -48,6 +48,8 @@ class HostView {
   virtual Result<void> hand_over(const SocketAddress& listener, int fd) = 0;
   virtual void collect(const SocketAddress& listener) = 0;
   virtual std::optional<HandedOver> next_handed_over() = 0;
+  // Attachment::move_in().
+  virtual Result<ConnectionSnapshot> move_in(int fd) = 0;
 };
 
 }  // namespace underpass

@@ -32,6 +32,7 @@ class KernelView : public HostView {
   }
   void collect(const SocketAddress& listener) override { attachment_.collect(listener); }
   std::optional<HandedOver> next_handed_over() override { return attachment_.next_handed_over(); }
+  Result<ConnectionSnapshot> move_in(int fd) override { return attachment_.move_in(fd); }
 
  private:
   KernelView(Attachment& attachment, Fd netlink)

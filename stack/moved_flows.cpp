@@ -18,6 +18,11 @@ void MovedFlows::add(const FourTuple& flow, uint64_t now_ns) {
   flows_.insert(flow);
 }
 
+void MovedFlows::remove(const FourTuple& flow) {
+  flows_.erase(flow);
+  std::erase_if(by_age_, [&](const Entry& one) { return one.flow == flow; });
+}
+
 bool MovedFlows::has(const FourTuple& flow, uint64_t now_ns) {
   forget(now_ns);
   return !flows_.empty() && flows_.find(flow) != flows_.end();

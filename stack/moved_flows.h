@@ -16,6 +16,8 @@ namespace underpass {
 class MovedFlows {
  public:
   void add(const FourTuple& flow, uint64_t now_ns);
+  // Taken back.
+  void remove(const FourTuple& flow);
   bool has(const FourTuple& flow, uint64_t now_ns);
 
  private:

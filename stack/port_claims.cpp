@@ -68,6 +68,7 @@ Result<void> PortClaims::join(uint8_t protocol, const Binding& local) {
 }
 
 Result<void> PortClaims::join_one(uint8_t protocol, const SocketAddress& local) {
+  if (away_) return hold_one(protocol, local);
   auto share = table_.join(protocol, local);
   if (!share) {
     // Another address has the entry.
@@ -96,7 +97,9 @@ bool PortClaims::rejoin(uint8_t protocol, const Binding& local) {
 
 bool PortClaims::rejoin_one(uint8_t protocol, const SocketAddress& local) {
   Use* const use = find(protocol, local);
-  if (use == nullptr || (use->place != Place::kEntry && use->place != Place::kMember)) return false;
+  if (away_ || use == nullptr || (use->place != Place::kEntry && use->place != Place::kMember)) {
+    return false;
+  }
   const auto share = table_.join(protocol, local);
   if (!share) return false;
   use->place = *share == PortTable::Share::kElder ? Place::kEntry : Place::kMember;
@@ -133,6 +136,7 @@ PortTable::Others PortClaims::others(uint8_t protocol, const Binding& local) con
 }
 
 Result<PortClaims::Place> PortClaims::claim(uint8_t protocol, const SocketAddress& local) {
+  if (away_) return Place::kNowhere;
   auto claimed = table_.claim(protocol, local);
   if (claimed) return Place::kEntry;
   Use* const ours = in_entry(protocol, local);
@@ -227,6 +231,12 @@ void PortClaims::release(uint8_t protocol, const Binding& local) {
   Use* const use = find(protocol, local.address);
   if (use != nullptr) release_use(protocol, local.address.port, *use);
   if (local.families == Families::kBoth) release(protocol, local.over_v4());
+}
+
+Result<void> PortClaims::claim_again(uint8_t protocol, const Binding& local, bool shares_port) {
+  auto held = shares_port ? join(protocol, local) : hold(protocol, local);
+  if (held) drop(protocol, local);
+  return held;
 }
 
 bool PortClaims::is_claimed(uint8_t protocol, const SocketAddress& local) const {

@@ -53,7 +53,7 @@ class PortClaims {
   // The share again, of a user that has left.
   bool rejoin(uint8_t protocol, const Binding& local);
   // One flow is ours whoever has the port.
-  bool add_flow(const Flow& flow) { return table_.add_flow(flow).ok(); }
+  bool add_flow(const Flow& flow) { return !away_ && table_.add_flow(flow).ok(); }
   void drop_flow(const Flow& flow) { table_.remove_flow(flow); }
   // Whether a thread waits for a connection there.
   void wait(uint8_t protocol, const Binding& local, bool waits) {
@@ -74,6 +74,10 @@ class PortClaims {
   void take_back(uint8_t protocol, const SocketAddress& local, const SocketAddress& remote) {
     table_.take_flow_back({protocol, local, remote});
   }
+  // Away, nothing is claimed: who holds a port has it in the kernel alone.
+  void set_away(bool away) { away_ = away; }
+  // What release() has given up, for those who hold it still. EADDRINUSE: it is another process's.
+  Result<void> claim_again(uint8_t protocol, const Binding& local, bool shares_port);
   bool is_claimed(uint8_t protocol, const SocketAddress& local) const;
   // We have the port, but not on this address: it is another program's there.
   bool only_elsewhere(uint8_t protocol, const SocketAddress& local) const;
@@ -107,6 +111,7 @@ class PortClaims {
   void release_use(uint8_t protocol, uint16_t port, Use& use);
 
   PortTable& table_;
+  bool away_ = false;
   std::unordered_map<uint64_t, std::vector<Use>> uses_;
 };
 

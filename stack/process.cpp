@@ -102,6 +102,7 @@ Result<void> Process::attach_to_broker() {
 void Process::attach_to(std::unique_ptr<Attachment> attachment, std::unique_ptr<HostView> view) {
   StackLock lock;
   attachment_ = std::move(attachment);
+  attachment_->listen_to_relocations(relocation_);
   view_ = std::move(view);
   IpAddress address = IpAddress::any(AF_INET);
   uint32_t prefix_bits = 0;
@@ -322,6 +323,7 @@ void process_after_fork_child() UP_NO_THREAD_SAFETY {
   process.tried_ = false;
   process.attach_error_ = 0;
   process.family_.after_fork_in_child();
+  process.relocation_.forget();
   // What is left: among them the kernel sockets that keep the parent's ports.
   std::vector<int> kept = process.family_.lines();
   kept.push_back(log_descriptor());

@@ -9,6 +9,7 @@
 #include "base/fd.h"
 #include "base/options.h"
 #include "stack/family.h"
+#include "stack/relocation.h"
 #include "stack/spin_policy.h"
 #include "stack/stack.h"
 #include "stack/stack_mutex.h"
@@ -59,6 +60,7 @@ class Process : private DeadlineWatcher {
   Stack* stack() UP_REQUIRES(stack_mutex) { return stack_.get(); }
   Attachment* attachment() UP_REQUIRES(stack_mutex) { return attachment_.get(); }
   Family& family() { return family_; }
+  Relocation& relocation() UP_REQUIRES(stack_mutex) { return relocation_; }
   bool is_interface_address(const IpAddress& ip) UP_REQUIRES(stack_mutex);
 
   // For Waiter. An eventfd of ours, and its return.
@@ -106,6 +108,7 @@ class Process : private DeadlineWatcher {
   std::unique_ptr<Stack> stack_;
   SpinPolicy spin_;
   Family family_;
+  Relocation relocation_;
   std::vector<int> event_fds_;
   void promote_sleeper() UP_REQUIRES(stack_mutex);
 

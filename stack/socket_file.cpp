@@ -89,7 +89,9 @@ SocketFile::SocketFile(int fd, int family, int type, uint8_t protocol)
       protocol_(protocol),
       forks_before_(Process::instance().family().forks()) {}
 
-SocketFile::~SocketFile() = default;
+SocketFile::~SocketFile() UP_NO_THREAD_SAFETY {
+  if (placement_ == Placement::kLent) Process::instance().relocation().remove(*this);
+}
 
 void SocketFile::place(Placement placement) {
   if (placement_ == placement) return;
@@ -123,6 +125,8 @@ Readiness SocketFile::readiness() const {
       return pending_error_ != 0 ? EPOLLERR | EPOLLHUP | EPOLLOUT | EPOLLWRNORM : 0U;
     case Placement::kKernel:
     case Placement::kParents:
+    case Placement::kLent:
+    case Placement::kMoving:
     case Placement::kInherited:
       break;
   }
@@ -132,6 +136,7 @@ Readiness SocketFile::readiness() const {
 Readiness SocketFile::kernel_events() const {
   switch (placement_) {
     case Placement::kStream:
+    case Placement::kMoving:
       return 0;
     case Placement::kListener:
       return EPOLLIN | EPOLLRDNORM;
@@ -140,6 +145,7 @@ Readiness SocketFile::kernel_events() const {
     case Placement::kUnplaced:
     case Placement::kKernel:
     case Placement::kParents:
+    case Placement::kLent:
     case Placement::kInherited:
       break;
   }
@@ -158,6 +164,7 @@ void SocketFile::endpoint_urgent() { raise_urgent(fd_); }
 
 // The flags of the kernel socket are the parent's too, and it relies on O_NONBLOCK.
 bool SocketFile::stays_after_fork() {
+  if (placement_ == Placement::kLent) placement_ = Placement::kKernel;
   if (stream_ != nullptr && !stream_->connecting() && !stream_->gone()) {
     line_to_parent_ = Process::instance().family().line_to_parent();
     parents_flow_ = stream_->flow();
@@ -274,6 +281,11 @@ std::optional<Result<void>> SocketFile::connect(const sockaddr* address, socklen
     ++disconnects_;
     return disconnect_stream();
   }
+  if (placement_ == Placement::kLent) {
+    auto done = from_kernel(sys::connect(fd_, address, length));
+    if (done) stay_in_kernel();  // dissolved
+    return done;
+  }
   auto remote = SocketAddress::from_sockaddr(address, length);
   const bool usable =
       remote.ok() && speaks(address->sa_family) && !hides_nonblocking() && !options_.kernel_only;
@@ -354,6 +366,7 @@ Result<void> SocketFile::finish_connect() {
   while (stream_->connecting()) {
     if (nonblocking_) return Error{first_call ? EINPROGRESS : EALREADY};
     auto waited = wait_for(EPOLLOUT, true, deadline);
+    if (stream_ == nullptr && placement_ == Placement::kLent) return {};
     // By connect(2), which leaves the error, or by shutdown(2) (__inet_stream_connect()).
     if (disconnects_ != disconnects) return Error{EPIPE};
     if (stream_ == nullptr) return Error{dissolved_error(ECONNABORTED)};
@@ -372,6 +385,7 @@ Result<void> SocketFile::finish_connect() {
     return Error{ECONNABORTED};
   }
   connect_succeeded_ = true;
+  if (Process::instance().relocation().away()) static_cast<void>(lend().ok());
   return {};
 }
 
@@ -461,8 +475,9 @@ void SocketFile::follow_groups() {
     return stack.host().setting(setting).value_or(0) != 0;
   };
   const bool direct =
-      has_port_alone_ && !options_.kernel_receives && datagram_->binding().address.ip.is_any() &&
-      !is_router("conf/all/mc_forwarding") && !is_router("../ipv6/conf/all/mc_forwarding");
+      has_port_alone_ && !options_.kernel_receives && !Process::instance().relocation().away() &&
+      datagram_->binding().address.ip.is_any() && !is_router("conf/all/mc_forwarding") &&
+      !is_router("../ipv6/conf/all/mc_forwarding");
   const Binding nowhere = SocketAddress{IpAddress::any(family_), 0, 0};
   groups_.follow(stack.ports(), fd_, interface_index(), direct ? datagram_->binding() : nowhere);
 }
@@ -547,7 +562,7 @@ Result<Accepted> SocketFile::take_from_kernel(sockaddr* address, socklen_t* leng
     return Error{-fd};
   }
   count(&ClientCounters::kernel_accepts);
-  return Accepted{fd, nullptr};
+  return Accepted{fd, borrow(fd, flags)};
 }
 
 // It has waited in another process, and is the kernel's.
@@ -590,9 +605,11 @@ Result<Accepted> SocketFile::take_bypassed(sockaddr* address, socklen_t* length,
   write_inherited_options(file->options_, fd);
   count(&ClientCounters::tcp_accepts);
   const Ref<SocketFile> made(file);
+  const SocketAddress peer = stream->flow().remote;
+  if (Process::instance().relocation().away()) static_cast<void>(file->lend().ok());
   if (address != nullptr) {
     // Where it cannot be written the connection is lost, as in do_accept() in net/socket.c.
-    auto written = write_address(stream->flow().remote, family_, address, length);
+    auto written = write_address(peer, family_, address, length);
     if (!written) {
       file->last_close(fd);
       sys::close(fd);
@@ -664,24 +681,37 @@ Result<void> SocketFile::shutdown(int how) {
     case Placement::kUnplaced:
     case Placement::kKernel:
     case Placement::kParents:
+    case Placement::kLent:
+    case Placement::kMoving:
     case Placement::kInherited:
       break;
   }
-  return from_kernel(sys::shutdown(fd_, how));
+  auto done = from_kernel(sys::shutdown(fd_, how));
+  if (done && placement_ == Placement::kLent && how != SHUT_WR) shut_read_ = true;
+  return done;
 }
 
-Result<void> SocketFile::move_out() {
-  if (placement_ != Placement::kStream) return Error{EINVAL};
+Result<void> SocketFile::give_to_kernel(bool may_return) {
   Stack& stack = the_stack();
   // What has come is taken, so that the peer need not send it again.
   stack.drive(monotonic_ns());
-  const bool shut_read = stream_->is_shut_for_reading();
-  auto moved = stream_->move_out(fd_);
+  shut_read_ = stream_->is_shut_for_reading();
+  auto moved = stream_->move_out(fd_, may_return);
   if (!moved) return moved;
   stream_ = nullptr;
-  if (shut_read) sys::shutdown(fd_, SHUT_RD);
-  place(Placement::kKernel);
+  if (shut_read_) sys::shutdown(fd_, SHUT_RD);
   return {};
+}
+
+Result<void> SocketFile::move_out() {
+  if (placement_ == Placement::kLent) {
+    stay_in_kernel();
+    return {};
+  }
+  if (placement_ != Placement::kStream) return Error{EINVAL};
+  auto moved = give_to_kernel(false);
+  if (moved) place(Placement::kKernel);
+  return moved;
 }
 
 // SO_LINGER: the FIN goes out now, and close(2) waits for the data to arrive (socket(7)).
@@ -747,6 +777,7 @@ void SocketFile::close_now(int fd, bool may_linger) {
     groups_.drop(the_stack().ports());
     std::exchange(datagram_, nullptr)->close();
   }
+  if (placement_ == Placement::kLent) Process::instance().relocation().remove(*this);
   placement_ = Placement::kKernel;
   fd_ = -1;
 }

@@ -37,6 +37,8 @@ enum class Placement : uint8_t {
   kListener,   // hybrid: listens in the kernel and in the stack
   kDatagram,   // hybrid UDP, or raw
   kParents,    // a connection in the process that has forked us, see come_over()
+  kLent,       // a connection that the kernel has, and may give back: see lend()
+  kMoving,     // the same, while it is given back: nobody sees it so
   kInherited,  // a hybrid listener of the process that has forked us: the kernel's, see accept()
 };
 
@@ -79,6 +81,14 @@ class SocketFile : public OpenFile, private EndpointOwner {
   // A connection of the stack becomes the kernel's, with every number and byte, and this file with
   // it, for good. An error, and it stays as it was: TcpEndpoint::move_out(); EINVAL: it is none.
   Result<void> move_out() UP_REQUIRES(stack_mutex);
+  // The same, but calls stay ours, and the connection can come back with move_in(); unless another
+  // process may have it: then it is the kernel's for good.
+  Result<void> lend() UP_REQUIRES(stack_mutex);
+  // A connection that is lent becomes the stack's again. EPERM: it is the kernel's for good now.
+  // Other errors, HostView::move_in()'s, leave it lent. EBUSY: too much to be sent.
+  Result<void> move_in() UP_REQUIRES(stack_mutex);
+  // One that is lent does not come back: others get it, too.
+  void stay_in_kernel() UP_REQUIRES(stack_mutex);
   Result<void> getsockname(sockaddr* address, socklen_t* length) UP_REQUIRES(stack_mutex);
   Result<void> getpeername(sockaddr* address, socklen_t* length) UP_REQUIRES(stack_mutex);
   Result<void> getsockopt(int level, int name, void* value, socklen_t* length)
@@ -124,9 +134,10 @@ class SocketFile : public OpenFile, private EndpointOwner {
   SocketFile(int fd, int family, int type, uint8_t protocol);
 
   void endpoint_event(Readiness events) UP_REQUIRES(stack_mutex) override;
-  void endpoint_moves_out() UP_REQUIRES(stack_mutex) override {
-    static_cast<void>(move_out().ok());  // what cannot be moved stays
+  void endpoint_moves_out(bool may_return) UP_REQUIRES(stack_mutex) override {
+    static_cast<void>((may_return ? lend() : move_out()).ok());  // what cannot be moved stays
   }
+  void endpoint_relocated() UP_REQUIRES(stack_mutex) override { follow_groups(); }
   void endpoint_urgent() UP_REQUIRES(stack_mutex) override;
   bool endpoint_is_shared() const UP_REQUIRES(stack_mutex) override;
   void endpoint_leaves() UP_REQUIRES(stack_mutex) override;
@@ -224,7 +235,17 @@ class SocketFile : public OpenFile, private EndpointOwner {
   bool refuses_option(int level, int name, const void* value, socklen_t length) const
       UP_REQUIRES(stack_mutex);
   void linger(uint64_t limit_ns) UP_REQUIRES(stack_mutex);
+  // A connection that the kernel has accepted, if it came over the interface: lent from the start.
+  Ref<SocketFile> borrow(int fd, int flags) UP_REQUIRES(stack_mutex);
+  Result<void> give_to_kernel(bool may_return) UP_REQUIRES(stack_mutex);
+  void became_lent(const FourTuple& flow) UP_REQUIRES(stack_mutex);
+  bool may_come_back() const UP_REQUIRES(stack_mutex);
+  Result<size_t> send_lent(const msghdr& message, int flags) UP_REQUIRES(stack_mutex);
+  Result<size_t> receive_lent(msghdr& message, int flags) UP_REQUIRES(stack_mutex);
+  Result<size_t> wait_for_lent_room() UP_REQUIRES(stack_mutex);
   // A call that has been waiting goes on there, where the connection has moved meanwhile.
+  Result<size_t> go_on(const msghdr& message, int flags, size_t done, bool sends)
+      UP_REQUIRES(stack_mutex);
   Result<size_t> go_on_in_kernel(const msghdr& message, int flags, size_t done, bool sends)
       UP_REQUIRES(stack_mutex);
 
@@ -242,7 +263,7 @@ class SocketFile : public OpenFile, private EndpointOwner {
   SocketAddress name_without_stream_{};
   uint32_t disconnects_ = 0;  // sk_disconnects
   int pending_error_ = 0;     // sk_err of one whose connection was dissolved
-  bool shut_read_ = false;    // of a datagram socket
+  bool shut_read_ = false;    // of a datagram socket, or a connection that is lent
   bool shut_write_ = false;
   Groups groups_;
   bool has_port_alone_ = false;  // the kernel lets nobody else bind the port of a datagram socket
@@ -262,6 +283,8 @@ class SocketFile : public OpenFile, private EndpointOwner {
   size_t inherited_backlog_ = 0;
   // A child of a later fork may have it, too.
   const uint64_t forks_before_;
+  uint64_t forks_at_loan_ = 0;  // of one that is lent, as its flow
+  FourTuple lent_flow_{};
   int line_to_parent_ = -1;  // of kParents, as its flow
   FourTuple parents_flow_{};
   ErrorQueue errors_;

@@ -124,6 +124,7 @@ bool fast_open_is_off(int fd) {
 
 Result<size_t> SocketFile::sendmsg(const msghdr& message, int flags) {
   if (!is_stream_socket()) return send_datagram(message, flags);
+  if (placement_ == Placement::kLent) return send_lent(message, flags);
   if ((flags & MSG_FASTOPEN) != 0 &&
       (message.msg_name != nullptr || placement_ == Placement::kStream)) {
     return send_connecting(message, flags);
@@ -145,6 +146,7 @@ Result<size_t> SocketFile::recvmsg(msghdr& message, int flags) {
 
 Result<size_t> SocketFile::receive(msghdr& message, int flags) {
   if (!is_stream_socket()) return receive_datagram(message, flags);
+  if (placement_ == Placement::kLent) return receive_lent(message, flags);
   if (placement_ == Placement::kStream) return receive_stream(message, flags);
   if (pending_error_ != 0 && (flags & (MSG_OOB | MSG_ERRQUEUE)) == 0) {
     return Error{std::exchange(pending_error_, 0)};
@@ -223,7 +225,7 @@ Result<size_t> SocketFile::send_stream_bytes(const msghdr& message, int flags) {
       if (done == 0) return Error{waited.error()};
       return done;
     }
-    if (stream_ == nullptr) return go_on_in_kernel(message, flags, done, true);
+    if (stream_ == nullptr) return go_on(message, flags, done, true);
   }
 }
 
@@ -240,6 +242,7 @@ Result<size_t> SocketFile::wait_for_room() {
     auto waited = wait_for(EPOLLOUT, !nonblocking_, deadline);
     if (!waited) return Error{waited.error()};
   }
+  if (placement_ == Placement::kLent) return wait_for_lent_room();
   return Error{EPIPE};
 }
 
@@ -306,7 +309,7 @@ Result<size_t> SocketFile::receive_stream_bytes(msghdr& message, int flags, uint
       if (done == 0) return Error{waited.error()};
       return done;
     }
-    if (stream_ == nullptr) return go_on_in_kernel(message, flags, done, false);
+    if (stream_ == nullptr) return go_on(message, flags, done, false);
   }
 }
 

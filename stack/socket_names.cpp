@@ -66,7 +66,7 @@ Binding SocketFile::kernel_binding() const {
 }
 
 bool SocketFile::can_bypass(const SocketAddress& local) const {
-  if (options_.kernel_only) return false;
+  if (options_.kernel_only || Process::instance().relocation().away()) return false;
   if (local.ip.is_link_local() && local.scope_id != interface_index()) return false;
   return local.ip.is_any() || Process::instance().is_interface_address(local.ip);
 }

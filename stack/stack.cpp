@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/log.h"
 #include "stack/clock.h"
 #include "stack/lwip_port/lwip_window.h"
 #include "stack/segment_out.h"
@@ -214,8 +215,36 @@ void Stack::move_all_out() {
   }
 }
 
-void Stack::move_out(TcpEndpoint& endpoint) {
-  if (endpoint.owner_ != nullptr) return endpoint.owner_->endpoint_moves_out();
+void Stack::set_away(bool away) {
+  away_ = away;
+  claims_.set_away(away);
+  constexpr uint64_t kQuietNs = 2 * kNsPerS;
+  if (!away) quiet_until_ns_ = monotonic_ns() + kQuietNs;
+  for (TcpListener* listener : tcp_.all_listeners()) {
+    const Binding& local = listener->local();
+    if (away) {
+      isolate_connections(local.address);
+      if (local.families == Families::kBoth) isolate_connections(local.over_v4());
+    } else if (!claims_.claim_again(IPPROTO_TCP, local, true)) {
+      log_write(LogLevel::info, "port %u stays with the kernel", local.address.port);
+    }
+  }
+  for (const UdpDemux* demux : {&udp_, &raw_}) {
+    for (UdpEndpoint* endpoint : demux->all()) endpoint->set_away(away);
+  }
+}
+
+std::vector<FourTuple> Stack::movable_flows() const {
+  std::vector<FourTuple> flows;
+  for (const TcpEndpoint* endpoint : tcp_.all()) {
+    if (endpoint->listener_ == nullptr && endpoint->pcb_ != nullptr)
+      flows.push_back(endpoint->flow_);
+  }
+  return flows;
+}
+
+void Stack::move_out(TcpEndpoint& endpoint, bool may_return) {
+  if (endpoint.owner_ != nullptr) return endpoint.owner_->endpoint_moves_out(may_return);
   if (endpoint.listener_ != nullptr || !endpoint.disowned_) return;
   Fd kernel_socket = std::move(endpoint.kernel_socket_);
   if (kernel_socket) {
@@ -234,7 +263,7 @@ void Stack::move_out(TcpEndpoint& endpoint) {
 void Stack::forget_moved(TcpEndpoint& endpoint) {
   // The entry in the flow map is the kernel's now.
   endpoint.exact_flow_ = false;
-  moved_flows_.add(endpoint.flow_, now_ns_);
+  forget_moved(endpoint.flow_);
 }
 
 uint64_t Stack::unacknowledged_bytes() const {
@@ -404,6 +433,8 @@ bool Stack::is_outdated(const tcp_pcb& pcb, const Packet& packet, const SegmentO
       (tcp_flags(packet) & (kSyn | kRst)) != 0) {
     return false;
   }
+  // None is known yet (tcp_paws_check() in include/net/tcp.h).
+  if (pcb.ts_recent == 0) return false;
   // After so long the peer's clock itself may have wrapped.
   if (tcp_ticks - pcb.tmr > kPawsIdleTicks) return false;
   return static_cast<int32_t>(options.timestamp - pcb.ts_recent) < 0;
@@ -517,7 +548,10 @@ void Stack::after_input(TcpEndpoint& endpoint, const SegmentOptions& options, ui
     counters().tcp_retransmits.fetch_add(sent_again, std::memory_order_relaxed);
     endpoint.round_trip_.sent_again();
   }
-  if (options.has_timestamp) endpoint.round_trip_.heard(pcb, options.echo, now_ns_);
+  if (options.has_timestamp) {
+    const uint32_t echo_ms = options.echo - endpoint.stamp_offset_ms_;
+    endpoint.round_trip_.heard(pcb, echo_ms, now_ns_);
+  }
   endpoint.send_held_if_allowed();
   endpoint.acknowledged();  // what waited for the window may have been sent
   if (payload == 0) return;
@@ -565,13 +599,18 @@ bool Stack::replaces_time_wait(TcpEndpoint& endpoint, const Packet& packet) {
 }
 
 void Stack::deliver_to_listener(pbuf* segment, const Packet& packet) {
-  if ((tcp_flags(packet) & (kSyn | kAck)) != kSyn && moved_flows_.has(flow_of(packet), now_ns_)) {
+  if ((tcp_flags(packet) & (kSyn | kAck)) != kSyn &&
+      (now_ns_ < quiet_until_ns_ || moved_flows_.has(flow_of(packet), now_ns_))) {
     pbuf_free(segment);
     return;
   }
   const SocketAddress local{packet.destination, packet.destination_port, 0};
   TcpListener* listener = tcp_.find_listener(flow_of(packet));
   const bool is_syn = (tcp_flags(packet) & kSyn) != 0;
+  if (away_ && is_syn) {
+    pbuf_free(segment);  // it was in the rings; it comes again, to the kernel
+    return;
+  }
   if (listener != nullptr && is_syn && listener->full()) {
     counters().listen_drops.fetch_add(1, std::memory_order_relaxed);
     pbuf_free(segment);

@@ -104,9 +104,21 @@ class Stack {
   // process has gone. Those that cannot stay.
   void move_all_out() UP_REQUIRES(stack_mutex);
   // One of them, with its owner if it has one.
-  void move_out(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
+  void move_out(TcpEndpoint& endpoint, bool may_return = false) UP_REQUIRES(stack_mutex);
+  // Away, it takes no port from the kernel, and gives those of listeners and datagram sockets back;
+  // what it has goes on.
+  void set_away(bool away) UP_REQUIRES(stack_mutex);
+  // All connections but those that nobody has accepted yet.
+  std::vector<FourTuple> movable_flows() const UP_REQUIRES(stack_mutex);
   // The flow is the kernel's, and what still comes of it is nobody's.
+  void forget_moved(const FourTuple& flow) UP_REQUIRES(stack_mutex) {
+    moved_flows_.add(flow, now_ns_);
+  }
   void forget_moved(TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
+  // It is ours again.
+  void not_moved_any_more(const FourTuple& flow) UP_REQUIRES(stack_mutex) {
+    moved_flows_.remove(flow);
+  }
   // Of connections that are closed; a FIN counts as one.
   uint64_t unacknowledged_bytes() const UP_REQUIRES(stack_mutex);
 
@@ -253,6 +265,8 @@ class Stack {
   TimerWheel timers_;  // in ticks of TCP_FAST_INTERVAL
   DeadlineWatcher* watcher_ = nullptr;
   uint64_t watched_until_ns_ = 0;
+  bool away_ = false;
+  uint64_t quiet_until_ns_ = 0;  // ports have just been claimed: what nobody has is the kernel's
   MovedFlows moved_flows_;
   std::vector<TcpEndpoint*> keepalive_;
   uint64_t keepalive_due_ns_ = UINT64_MAX;

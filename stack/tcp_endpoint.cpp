@@ -134,6 +134,8 @@ struct LwipCallbacks {
   }
 };
 
+void TcpEndpoint::install_callbacks() { LwipCallbacks::install(pcb_, *this); }
+
 TcpEndpoint::TcpEndpoint(Stack& stack, const FourTuple& flow) : stack_(stack), flow_(flow) {
   timer_.endpoint = this;
 }
@@ -162,7 +164,7 @@ Result<TcpEndpoint*> TcpEndpoint::connect(Stack& stack, const SocketAddress& loc
   pcb->local_ip = to_lwip(local.ip);
   pcb->local_port = local.port;
   pcb->netif_idx = netif_get_index(stack.lwip_netif());
-  LwipCallbacks::install(pcb, *endpoint);
+  endpoint->install_callbacks();
   endpoint->apply_options();
   stack.tcp().add(*endpoint);
   endpoint->in_demux_ = true;
@@ -194,7 +196,7 @@ TcpEndpoint* TcpEndpoint::passive(Stack& stack, tcp_pcb* pcb, TcpListener& liste
   // Cannot fail: the listener holds the port, so this only counts.
   const SocketAddress claim = listener.local_.claim_for(flow.local.ip);
   if (stack.ports().hold(IPPROTO_TCP, claim)) endpoint->held_port_ = claim;
-  LwipCallbacks::install(pcb, *endpoint);
+  endpoint->install_callbacks();
   endpoint->apply_options();
   stack.tcp().add(*endpoint);
   endpoint->in_demux_ = true;
@@ -387,10 +389,11 @@ void TcpEndpoint::vanish() {
   stack_.settle(*this);
 }
 
-Result<void> TcpEndpoint::move_out(int fd) {
+Result<void> TcpEndpoint::move_out(int fd, bool may_return) {
   stack_.enter();
-  const auto now = snapshot();
+  auto now = snapshot();
   if (!now) return Error{connecting_ ? EAGAIN : ENOTCONN};
+  now->state.may_return = may_return ? 1 : 0;
   auto moved = stack_.host().move_out(now->state, now->bytes, fd);
   // With the broker's answer others' news may have come.
   stack_.tend_listeners_at(stack_.now_ns());

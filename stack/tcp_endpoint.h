@@ -15,7 +15,6 @@
 #include "base/fd.h"
 #include "base/result.h"
 #include "stack/arrival_times.h"
-#include "stack/connection_snapshot.h"
 #include "stack/demux.h"
 #include "stack/loss_recovery.h"
 #include "stack/readiness.h"
@@ -24,6 +23,7 @@
 #include "stack/timer_wheel.h"
 #include "stack/traffic.h"
 #include "stack/urgent.h"
+#include "xdp/connection_state.h"
 
 struct pbuf;
 struct tcp_pcb;
@@ -38,8 +38,12 @@ class EndpointOwner {
  public:
   virtual ~EndpointOwner() = default;
   virtual void endpoint_event(Readiness events) UP_REQUIRES(stack_mutex) = 0;
-  // The process ends: it gives the connection to the kernel, if that can be.
-  virtual void endpoint_moves_out() UP_REQUIRES(stack_mutex) {}
+  // The process ends, or leaves bypass: it gives the connection to the kernel, if that can be.
+  virtual void endpoint_moves_out(bool may_return) UP_REQUIRES(stack_mutex) {
+    static_cast<void>(may_return);
+  }
+  // The program has left bypass, or has come back: of a datagram socket.
+  virtual void endpoint_relocated() UP_REQUIRES(stack_mutex) {}
   // Of a listener: other processes have its kernel socket, too.
   virtual bool endpoint_is_shared() const UP_REQUIRES(stack_mutex) { return false; }
   // Of a listener: it is the other processes' from now on.
@@ -96,6 +100,14 @@ class TcpEndpoint {
   static TcpEndpoint* passive(Stack& stack, tcp_pcb* pcb, TcpListener& listener)
       UP_REQUIRES(stack_mutex);
 
+  // For a connection that the kernel has given away: with all its numbers and bytes, and its entry
+  // in the flow map. EINVAL: can_adopt() says no. An error, and nothing has happened here.
+  static Result<TcpEndpoint*> adopt(Stack& stack, const ConnectionSnapshot& from,
+                                    const TcpOptions& options, int fd) UP_REQUIRES(stack_mutex);
+  static bool can_adopt(const ConnectionState& state);
+  // For so many bytes that the peer has not acknowledged.
+  static bool has_room_for(int outgoing_bytes);
+
   // Gives up ownership: FIN after what is queued; RST where data is unread or linger is 0 (RFC
   // 2525 2.17). `kernel_socket` keeps the port reserved as long as the connection needs it; it may
   // be invalid.
@@ -108,7 +120,7 @@ class TcpEndpoint {
   // and this object goes without telling its owner. An error, and nothing has happened: EAGAIN
   // while it is connecting, ENOTCONN when it is over, or as HostView::move_out(). ECONNABORTED: the
   // broker did not answer, the connection is over.
-  Result<void> move_out(int fd) UP_REQUIRES(stack_mutex);
+  Result<void> move_out(int fd, bool may_return = false) UP_REQUIRES(stack_mutex);
   // Nothing: not established yet, or over.
   std::optional<ConnectionSnapshot> snapshot() const UP_REQUIRES(stack_mutex);
 
@@ -160,6 +172,8 @@ class TcpEndpoint {
   void set_quick_ack(bool on) UP_REQUIRES(stack_mutex);
 
   uint32_t window_limit_bytes() const { return underpass::window_limit_bytes(options_); }
+  // What its timestamps are ahead of our clock: those of the kernel that had it before.
+  uint32_t stamp_offset_ms() const { return stamp_offset_ms_; }
   void segment_sent(uint32_t sequence, uint32_t payload_bytes) UP_REQUIRES(stack_mutex);
   uint32_t mss() const UP_REQUIRES(stack_mutex);
   SocketState state() const UP_REQUIRES(stack_mutex);
@@ -177,6 +191,10 @@ class TcpEndpoint {
   TcpEndpoint(const TcpEndpoint&) = delete;
   TcpEndpoint& operator=(const TcpEndpoint&) = delete;
 
+  void install_callbacks();
+  bool take_over(const ConnectionSnapshot& from) UP_REQUIRES(stack_mutex);
+  bool put_unread(const uint8_t* bytes, size_t count);
+  bool put_outgoing(const uint8_t* bytes, size_t count) UP_REQUIRES(stack_mutex);
   void apply_options() UP_REQUIRES(stack_mutex);
   void arrived(pbuf* data) UP_REQUIRES(stack_mutex);
   // Both directions are shut: what comes is answered by a reset.
@@ -282,6 +300,7 @@ class TcpEndpoint {
   bool syn_was_resent_ = false;
   tcp_seg* held_ = nullptr;
   uint16_t held_oversize_ = 0;
+  uint32_t stamp_offset_ms_ = 0;
   uint16_t opened_mss_ = 0;  // once the handshake is over
   uint64_t held_until_ns_ = UINT64_MAX;
   uint32_t short_end_ = 0;  // of the last short segment that was sent

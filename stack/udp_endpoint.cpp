@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/log.h"
 #include "stack/lwip_port/lwip.h"
 
 namespace underpass {
@@ -60,6 +61,23 @@ void UdpEndpoint::close() {
   Stack& stack = stack_;
   delete this;
   stack.flush();  // the frames of the queue go back to the fill ring
+}
+
+void UdpEndpoint::set_away(bool away) {
+  if (!is_bound()) return;
+  if (away) {
+    if (flow_) stack_.ports().drop_flow(*flow_);
+    flow_.reset();
+    stack_.ports().release(protocol_, claim_);
+    return owner_.endpoint_relocated();
+  }
+  joined_ = shares_port();
+  if (!stack_.ports().claim_again(protocol_, claim_, joined_)) {
+    log_write(LogLevel::info, "port %u stays with the kernel", local_.address.port);
+    return;
+  }
+  follow_remote();
+  owner_.endpoint_relocated();
 }
 
 void UdpEndpoint::set_remote(const SocketAddress& remote) {

@@ -41,6 +41,8 @@ class UdpEndpoint {
   // Another local address, with its claim. Port 0: nothing more comes, what is queued stays.
   // EADDRINUSE: another process's stack has it, and all is as before.
   Result<void> rebind(const Binding& local) UP_REQUIRES(stack_mutex);
+  // Its port is the kernel's; what is queued stays.
+  void set_away(bool away) UP_REQUIRES(stack_mutex);
   bool is_bound() const { return local_.address.port != 0; }
   const SocketAddress& local() const { return local_.address; }
   const Binding& binding() const { return local_; }

@@ -21,7 +21,7 @@
 
 namespace underpass {
 
-constexpr uint32_t kBrokerProtocol = 5;
+constexpr uint32_t kBrokerProtocol = 6;
 
 enum class RequestKind : uint32_t {
   kAttach = 1,     // a slot and everything for it: kAttached
@@ -36,6 +36,24 @@ enum class RequestKind : uint32_t {
   kHandOver,
   // Such connections for which there was nobody: `listener` is there now. No reply.
   kCollect,
+  // The other way: the kernel socket that comes with it has a connection, and is an unconnected one
+  // when kMovedIn says that the program has it.
+  kMoveIn,
+  // Of a tool: programs are to leave bypass, or to come back: kRelocated, when they have. No lease.
+  kRelocate,
+  kRelocated,  // of a program that was asked to; no reply
+  kKeepFlows,  // what the kernel has on ports that were just claimed stays its own: kKept
+};
+
+// Of kRelocate: pid 0 is all programs.
+struct RelocationRequest {
+  int32_t pid;
+  uint32_t away;
+};
+struct RelocationResult {
+  uint32_t programs;
+  uint32_t moved;  // connections
+  uint32_t left;   // that could not be moved
 };
 
 struct BrokerRequest {
@@ -44,10 +62,12 @@ struct BrokerRequest {
     uint8_t ip[16];              // of kResolve
     ConnectionState connection;  // of kMoveOut
     SocketAddress listener;      // of kHandOver and kCollect: what is claimed in the port table
+    RelocationRequest relocation;
+    RelocationResult relocated;
   };
 };
 
-// The descriptors of kMoveOut.
+// The descriptors of kMoveOut and kMoveIn; the second of kMoveIn is a memfd that gets the bytes.
 enum MovedFd : uint32_t { kMovedSocketFd, kMovedBytesFd };
 
 enum class ReplyKind : uint32_t {
@@ -59,6 +79,10 @@ enum class ReplyKind : uint32_t {
   kUnreachable,  // an ICMP error about a segment that the client has sent
   kMoved,
   kHandedOver,  // a connection for `listener`, with its socket
+  kMovedIn,
+  kRelocate,  // the program is to leave bypass, or to come back: it answers with kRelocated
+  kRelocated,
+  kKept,
 };
 
 // Of kUnreachable; `error` is what it means.
@@ -77,6 +101,9 @@ struct BrokerReply {
     uint64_t counters[UP_STEER_COUNTER_COUNT];
     UnreachableNote unreachable;
     SocketAddress listener;
+    ConnectionState connection;  // of kMovedIn
+    RelocationRequest relocation;
+    RelocationResult relocated;
   };
 };
 

@@ -153,6 +153,16 @@ Result<Fd> file_of(std::span<const uint8_t> bytes) {
   return fd;
 }
 
+Result<void> read_file(int fd, std::span<uint8_t> bytes) {
+  for (size_t read = 0; read < bytes.size();) {
+    const long got = sys::call(SYS_pread64, fd, sys::arg(bytes.data() + read),
+                               static_cast<long>(bytes.size() - read), static_cast<long>(read));
+    if (got <= 0) return Error{got < 0 ? static_cast<int>(-got) : EIO};
+    read += static_cast<size_t>(got);
+  }
+  return {};
+}
+
 class LiveAttachment : public Attachment {
  public:
   LiveAttachment(Parts parts, Fd lease, uint32_t slot)
@@ -222,7 +232,48 @@ class LiveAttachment : public Attachment {
     const size_t count = bytes.empty() ? 1 : 2;
     auto sent = send_message(lease_.get(), &request, sizeof request, {fds, count});
     if (!sent) return Error{sent.error() == EPIPE ? ENOTCONN : sent.error()};
-    return await_move();
+    auto moved = await_move(ReplyKind::kMoved);
+    if (!moved) return Error{moved.error()};
+    return {};
+  }
+
+  Result<ConnectionSnapshot> move_in(int fd) override {
+    if (!broker_alive_) return Error{ENOTCONN};
+    auto file = file_of({});
+    if (!file) return Error{file.error()};
+    const int fds[] = {fd, file->get()};
+    BrokerRequest request{};
+    request.kind = RequestKind::kMoveIn;
+    auto sent = send_message(lease_.get(), &request, sizeof request, fds);
+    if (!sent) return Error{sent.error() == EPIPE ? ENOTCONN : sent.error()};
+    auto moved = await_move(ReplyKind::kMovedIn);
+    if (!moved) return Error{moved.error()};
+    ConnectionSnapshot taken{moved->connection, {}};
+    if (taken.state.queued_bytes() > kMaxQueuedBytes) return Error{ETIMEDOUT};
+    taken.bytes.resize(taken.state.queued_bytes());
+    if (!read_file(file->get(), taken.bytes)) return Error{ETIMEDOUT};
+    return taken;
+  }
+
+  void listen_to_relocations(RelocationListener& listener) override { listener_ = &listener; }
+
+  Result<void> keep_kernel_flows() override {
+    if (!broker_alive_) return Error{ENOTCONN};
+    BrokerRequest request{};
+    request.kind = RequestKind::kKeepFlows;
+    auto sent = send_message(lease_.get(), &request, sizeof request, {});
+    if (!sent) return sent;
+    auto kept = await_move(ReplyKind::kKept);
+    if (!kept) return Error{kept.error()};
+    return {};
+  }
+
+  void answer_relocation(const RelocationCount& count) override {
+    BrokerRequest request{};
+    request.kind = RequestKind::kRelocated;
+    request.relocated = {1, count.moved, count.left};
+    // Without it the broker's patience ends.
+    static_cast<void>(send_message(lease_.get(), &request, sizeof request, {}).ok());
   }
 
   Result<void> hand_over(const SocketAddress& listener, int fd) override {
@@ -255,7 +306,7 @@ class LiveAttachment : public Attachment {
   }
 
  private:
-  Result<void> await_move() {
+  Result<BrokerReply> await_move(ReplyKind kind) {
     for (;;) {
       if (auto ready = wait_readable(lease_.get(), kAnswerLimitS); !ready) {
         return Error{ETIMEDOUT};
@@ -269,9 +320,9 @@ class LiveAttachment : public Attachment {
       if (!got || *got == 0) return Error{ETIMEDOUT};
       if (*got != sizeof reply) continue;
       note(reply, fds);
-      if (reply.kind != ReplyKind::kMoved) continue;
+      if (reply.kind != kind) continue;
       if (reply.error != 0) return Error{static_cast<int>(reply.error)};
-      return {};
+      return reply;
     }
   }
 
@@ -287,6 +338,9 @@ class LiveAttachment : public Attachment {
   XskPort port_;
   void note(const BrokerReply& news, std::vector<Fd>& fds) {
     if (news.kind == ReplyKind::kUnreachable) note_unreachable(news);
+    if (news.kind == ReplyKind::kRelocate && listener_ != nullptr) {
+      listener_->relocation_asked(news.relocation.away != 0);
+    }
     if (news.kind == ReplyKind::kHandedOver && fds.size() == 1) {
       handed_over_.push_back({news.listener, move_out_of_the_way(std::move(fds[0]))});
     }
@@ -308,6 +362,7 @@ class LiveAttachment : public Attachment {
   }
 
   bool broker_alive_ = true;
+  RelocationListener* listener_ = nullptr;
   std::vector<Unreachable> unreachable_;
   std::deque<HandedOver> handed_over_;
 };
@@ -362,6 +417,22 @@ Result<SteerCounters> BrokerClient::steer_counters(const std::string& ifname) {
   SteerCounters counters;
   std::copy(std::begin(reply->counters), std::end(reply->counters), counters.begin());
   return counters;
+}
+
+Result<BrokerClient::Relocated> BrokerClient::relocate(const std::string& ifname, bool away,
+                                                       pid_t pid) {
+  const auto socket = lease(ifname);
+  if (!socket) return Error{socket.error()};
+  BrokerRequest request{};
+  request.kind = RequestKind::kRelocate;
+  request.relocation = {pid, away ? 1U : 0U};
+  auto sent = send_message(socket->get(), &request, sizeof request, {});
+  if (!sent) return Error{sent.error() == EPIPE ? ECONNREFUSED : sent.error()};
+  std::vector<Fd> none;
+  const auto reply = await(socket->get(), ReplyKind::kRelocated, none);
+  if (!reply) return Error{reply.error()};
+  const RelocationResult& result = reply->relocated;
+  return Relocated{result.programs, {result.moved, result.left}};
 }
 
 }  // namespace underpass

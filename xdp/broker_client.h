@@ -25,6 +25,20 @@
 
 namespace underpass {
 
+// What came of `underpass detach` or `attach` in one program: connections.
+struct RelocationCount {
+  uint32_t moved = 0;
+  uint32_t left = 0;  // that could not be moved
+};
+
+class RelocationListener {
+ public:
+  virtual ~RelocationListener() = default;
+  // The broker asks the program to leave bypass, or to come back. Called with the news, under the
+  // lock: the work is done later.
+  virtual void relocation_asked(bool away) = 0;
+};
+
 // What a client holds of the broker. Destroying it unmaps and closes everything: the kernel then
 // drops the XSKs from the XSKMAP and the ports fall back to the kernel.
 class Attachment {
@@ -49,12 +63,21 @@ class Attachment {
   // What the last drain_notify() brought; then nothing more.
   virtual std::optional<Unreachable> next_unreachable() = 0;
   virtual bool broker_alive() const = 0;
+  // Who is told; once, before there is news.
+  virtual void listen_to_relocations(RelocationListener& listener) = 0;
+  // Ports were claimed: connections that the kernel has there go on in the kernel.
+  virtual Result<void> keep_kernel_flows() = 0;
+  virtual void answer_relocation(const RelocationCount& count) = 0;
 
   // The connection becomes that of the kernel socket `fd`, which is closed; `bytes` are its queues,
   // as ConnectionState has them. A round trip to the broker, for which it waits. An error: nothing
   // has happened (ENOTCONN: no broker), but after ETIMEDOUT, where it may happen yet.
   virtual Result<void> move_out(const ConnectionState& connection, std::span<const uint8_t> bytes,
                                 int fd) = 0;
+  // The other way: the connection that the kernel socket `fd` has, with the bytes of its queues;
+  // the socket is unconnected then. Errors: Mover::move_in(), ENOTCONN, and after ETIMEDOUT the
+  // socket may have lost it.
+  virtual Result<ConnectionSnapshot> move_in(int fd) = 0;
 
   // A connection that nobody has accepted at `listener`, a claim of ours, goes to another process
   // that has a share of the port: `fd` is its kernel socket. An error: it stays (ENOTCONN: no
@@ -92,6 +115,14 @@ class BrokerClient {
   // The XDP program's counters, summed over all CPUs, by up_steer_counter. Does not keep the
   // broker.
   static Result<SteerCounters> steer_counters(const std::string& ifname);
+  // Asks the program, or all for pid 0, to leave bypass or to come back, and waits for it: some
+  // seconds at most. ESRCH: no program of that pid has a slot. EPERM: it is another user's. EBUSY:
+  // somebody else has just asked. ETIMEDOUT: one does not answer (it is stopped).
+  struct Relocated {
+    uint32_t programs = 0;
+    RelocationCount connections;
+  };
+  static Result<Relocated> relocate(const std::string& ifname, bool away, pid_t pid);
 };
 
 }  // namespace underpass

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "base/address.h"
 
@@ -41,13 +42,25 @@ struct ConnectionState {
   uint8_t window_scaling;
   uint8_t selective_acks;
   uint8_t timestamps;
-  uint8_t unused;
+  // It must not queue more than the stack can take back (kMaxReturningBytes).
+  uint8_t may_return;
   uint32_t timestamp;       // of our clock, in milliseconds, now
-  uint32_t peer_timestamp;  // the last one of the peer's
+  uint32_t peer_timestamp;  // the last one of the peer's; 0: not known, as the kernel tells none
+  // Not restored by the kernel. 0: not known.
+  uint32_t round_trip_us;
+  uint32_t congestion_window_segments;
 
   uint64_t queued_bytes() const { return uint64_t{unread_bytes} + in_flight_bytes + unsent_bytes; }
 };
 
+// A connection as it is at one moment, outside of lwIP and of the kernel.
+struct ConnectionSnapshot {
+  ConnectionState state;
+  std::vector<uint8_t> bytes;  // unread, in flight, unsent
+};
+
+// What a connection that may come back queues at most, to be sent.
+constexpr uint32_t kMaxReturningBytes = 1024 * 1024;
 // Of one connection: more than both of the stack's buffers hold.
 constexpr uint64_t kMaxQueuedBytes = uint64_t{8} << 20U;
 

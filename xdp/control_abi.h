@@ -18,7 +18,7 @@
 namespace underpass {
 
 constexpr uint64_t kControlMagic = 0x7373617072646e75;  // "undrpass"
-constexpr uint32_t kControlVersion = 3;
+constexpr uint32_t kControlVersion = 4;
 
 enum class NeighbourState : uint32_t {
   kEmpty = 0,   // never asked for, or deleted by the kernel
@@ -77,6 +77,7 @@ struct SocketRecord {
   X(tcp_connects, "TCP connections opened on the stack")              \
   X(tcp_accepts, "TCP connections accepted on the stack")             \
   X(tcp_moved_out, "TCP connections given to the kernel")             \
+  X(tcp_moved_in, "TCP connections taken from the kernel")            \
   X(kernel_accepts, "TCP connections accepted from the kernel side")  \
   X(kernel_placements, "sockets left to the kernel")                  \
   X(udp_kernel_sends, "datagrams sent through the kernel side")       \
@@ -97,6 +98,7 @@ struct ClientCounters {
 struct ClientSlot {
   std::atomic<uint32_t> pid;           // 0: free
   std::atomic<uint32_t> records_used;  // highest record index ever used + 1
+  std::atomic<uint32_t> away;          // 1: it has left bypass for now (`underpass detach`)
   char program[32];  // comm of the process, NUL-terminated; written once by the broker
   ClientCounters counters;
   SocketRecord records[kMaxRecords];

@@ -102,6 +102,10 @@ class SimulatedAttachment : public Attachment {
   Result<void> hand_over(const SocketAddress&, int) override { return Error{ENOTCONN}; }
   void collect(const SocketAddress&) override {}
   std::optional<HandedOver> next_handed_over() override { return std::nullopt; }
+  void listen_to_relocations(RelocationListener&) override {}
+  Result<void> keep_kernel_flows() override { return {}; }
+  void answer_relocation(const RelocationCount&) override {}
+  Result<ConnectionSnapshot> move_in(int) override { return Error{ENOTCONN}; }
 
  private:
   WakingPort& port_;

@@ -59,6 +59,13 @@ Result<void> SimulatedView::hand_over(const SocketAddress& listener, int) {
   return {};
 }
 
+Result<ConnectionSnapshot> SimulatedView::move_in(int) {
+  if (move_error != 0 || moved.empty()) return Error{move_error != 0 ? move_error : EINVAL};
+  ConnectionSnapshot last{moved.back().connection, moved.back().bytes};
+  moved.pop_back();
+  return last;
+}
+
 void SimulatedView::resolve(const IpAddress& ip) {
   ++resolves_;
   const auto it = entries_.find(ip.bytes);

@@ -45,6 +45,8 @@ class SimulatedView : public HostView {
   void bring(const SocketAddress& listener, Fd socket) {
     coming_ = HandedOver{listener, std::move(socket)};
   }
+  // What it has given away last, once.
+  Result<ConnectionSnapshot> move_in(int fd) override;
 
   void set_peer_mac(const MacAddress& mac) { peer_mac_ = mac; }
   // kFailed: the kernel gives up, once more.

@@ -35,6 +35,7 @@ void clear(ClientSlot& slot) {
   std::memset(static_cast<void*>(slot.records), 0, used * sizeof slot.records[0]);
   std::memset(static_cast<void*>(&slot.counters), 0, sizeof slot.counters);
   slot.records_used = 0;
+  slot.away = 0;
 }
 
 }  // namespace

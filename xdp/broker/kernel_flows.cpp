@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <linux/inet_diag.h>
+#include <linux/membarrier.h>
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
 #include <netinet/in.h>
@@ -12,7 +13,9 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/log.h"
 #include "base/sys.h"
+#include "xdp/broker/netlink_dump.h"
 #include "xdp/broker/refusal.h"
 
 namespace underpass {
@@ -77,6 +80,60 @@ bool KernelFlows::kernel_has(const Flow& flow) const {
   if (answer.header.nlmsg_type == NLMSG_ERROR) return answer.error.error != -ENOENT;
   constexpr uint8_t kListen = 10;
   return answer.socket.idiag_state != kListen;
+}
+
+// Connections of the kernel, also those that are being opened or end.
+std::vector<Flow> KernelFlows::all_of(uint8_t family) const {
+  // TCP_CLOSE, TCP_LISTEN, TCP_BOUND_INACTIVE: what is only bound, as our own sockets are.
+  constexpr uint32_t kNotConnected = 1U << 7U | 1U << 10U | 1U << 13U;
+  Question question{};
+  question.header.nlmsg_len = sizeof question;
+  question.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
+  question.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+  question.request.sdiag_family = family;
+  question.request.sdiag_protocol = IPPROTO_TCP;
+  question.request.idiag_states = ~kNotConnected;
+  std::vector<Flow> flows;
+  const long sent = sys::sendto(diag_.get(), &question, sizeof question, 0, nullptr, 0);
+  const auto dump = NetlinkDump::read([&](std::span<char> into) {
+    if (sent < 0) return sent;
+    return sys::call(SYS_recvfrom, diag_.get(), sys::arg(into.data()),
+                     static_cast<long>(into.size()), 0, 0, 0);
+  });
+  if (!dump) {
+    log_write(LogLevel::warning, "asking for the kernel's connections: %s", strerror(dump.error()));
+    return flows;
+  }
+  for (const nlmsghdr* const header : dump->messages()) {
+    if (header->nlmsg_len < NLMSG_LENGTH(sizeof(inet_diag_msg))) continue;
+    const auto& socket = *static_cast<const inet_diag_msg*>(NLMSG_DATA(header));
+    const auto address = [&](const __be32* words, __be16 port) {
+      SocketAddress out{IpAddress::from_v4(words[0]), ntohs(port), 0};
+      if (socket.idiag_family == AF_INET6) std::memcpy(out.ip.bytes.data(), words, 16);
+      return out;
+    };
+    flows.push_back({IPPROTO_TCP, address(socket.id.idiag_src, socket.id.idiag_sport),
+                     address(socket.id.idiag_dst, socket.id.idiag_dport)});
+  }
+  return flows;
+}
+
+void KernelFlows::keep_from(uint32_t slot) {
+  // What was passed before the claim is a connection of the kernel by then.
+  sys::call(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+  for (const uint8_t family : {uint8_t{AF_INET}, uint8_t{AF_INET6}}) {
+    for (const Flow& flow : all_of(family)) {
+      if (flow.remote.port == 0 || !steering_.is_here(flow.local.ip) ||
+          steering_.has_address(flow.remote.ip) ||
+          steering_.owner_of(IPPROTO_TCP, flow.local, flow.remote) != slot) {
+        continue;
+      }
+      if (auto given = give(flow); !given) {
+        log_write(LogLevel::warning, "a connection of the kernel is cut off: %s",
+                  strerror(given.error()));
+      }
+    }
+  }
 }
 
 void KernelFlows::review() {

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <vector>
 
 #include "base/fd.h"
 #include "base/result.h"
@@ -20,12 +21,15 @@ class KernelFlows {
 
   // E2BIG: the flow map is full.
   Result<void> give(const Flow& flow);
+  // Connections that the kernel has on ports which `slot` has claimed stay the kernel's.
+  void keep_from(uint32_t slot);
   // Gives back those whose connection the kernel no longer has; looks at some each time.
   void review();
   bool empty() const { return flows_.empty(); }
 
  private:
   bool kernel_has(const Flow& flow) const;
+  std::vector<Flow> all_of(uint8_t family) const;
 
   Steering& steering_;
   Fd diag_;

@@ -1,15 +1,18 @@
 // mover.cpp - what is checked, and the order in which a connection is restored
 #include "xdp/broker/mover.h"
 
+#include <linux/membarrier.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "base/log.h"
 #include "base/sys.h"
+#include "xdp/broker/live_repair.h"
 #include "xdp/broker/peer_segment.h"
 #include "xdp/broker/refusal.h"
 #include "xdp/broker/repair.h"
@@ -83,21 +86,26 @@ Mover::Mover(const Nic& nic, Steering& steering)
   network_ = network_of(probe.get());
 }
 
-Result<void> Mover::check(const ConnectionState& connection, int socket, uint32_t slot,
-                          uid_t uid) const {
-  constexpr int kClose = 7;
+// A TCP socket of the namespace, and a connection of the interface to another host.
+bool Mover::is_ours(int socket, const ConnectionState& connection) const {
   const int family = option_of(socket, SOL_SOCKET, SO_DOMAIN);
   const bool fits = (family == AF_INET && connection.local.ip.is_v4()) || family == AF_INET6;
   if (!fits || option_of(socket, SOL_SOCKET, SO_PROTOCOL) != IPPROTO_TCP ||
-      network_of(socket) != network_ || state_of(socket) != kClose) {
-    return Error{EINVAL};
+      network_of(socket) != network_) {
+    return false;
   }
   const IpAddress& remote = connection.remote.ip;
-  if (!is_known(connection.state) || connection.queued_bytes() > kMaxQueuedBytes ||
-      connection.local.port == 0 || connection.remote.port == 0 ||
-      remote.is_v4() != connection.local.ip.is_v4() || remote.is_any() || remote.is_loopback() ||
-      remote.is_multicast() || remote.is_broadcast() || steering_.has_address(remote) ||
-      !steering_.is_here(connection.local.ip)) {
+  return connection.local.port != 0 && connection.remote.port != 0 &&
+         remote.is_v4() == connection.local.ip.is_v4() && !remote.is_any() &&
+         !remote.is_loopback() && !remote.is_multicast() && !remote.is_broadcast() &&
+         !steering_.has_address(remote) && steering_.is_here(connection.local.ip);
+}
+
+Result<void> Mover::check(const ConnectionState& connection, int socket, uint32_t slot,
+                          uid_t uid) const {
+  constexpr int kClose = 7;
+  if (!is_ours(socket, connection) || state_of(socket) != kClose || !is_known(connection.state) ||
+      connection.queued_bytes() > kMaxQueuedBytes) {
     return Error{EINVAL};
   }
   if (steering_.owner_of(IPPROTO_TCP, connection.local, connection.remote) != slot) {
@@ -134,6 +142,7 @@ Result<void> Mover::restore(const ConnectionState& connection, int socket, int b
       fin_acknowledged || state == MovedState::kCloseWait || state == MovedState::kLastAck;
   if (done && says_now) done = say(connection, last);
   if (auto finished = repair->finish(); done) done = finished;
+  if (connection.may_return != 0) limit_buffers(socket, kMaxReturningBytes);
   if (done) {
     done =
         send_from(socket, bytes_fd, uint64_t{connection.unread_bytes} + connection.in_flight_bytes,
@@ -164,6 +173,36 @@ Result<void> Mover::move_out(const ConnectionState& connection, const std::vecto
   constexpr int kListen = 10;
   if (state_of(socket) == kListen) sys::shutdown(socket, SHUT_RDWR);
   return done;
+}
+
+// First nothing comes for the socket any more, then it is read; when it has lost its connection,
+// there is no way back.
+Result<ConnectionState> Mover::move_in(const std::vector<Fd>& fds, uint32_t slot) {
+  // Writing to a file of another kind could take for ever.
+  if (fds.size() != 2 || sys::fcntl(fds[kMovedBytesFd].get(), F_GET_SEALS) < 0) {
+    return Error{EINVAL};
+  }
+  const int socket = fds[kMovedSocketFd].get();
+  auto connection = connection_of(socket);
+  if (!connection || !is_ours(socket, *connection)) return Error{EINVAL};
+  const auto owner = steering_.owner_of(IPPROTO_TCP, connection->local, connection->remote);
+  if (owner && *owner != slot) return Error{EPERM};
+  auto repair = LiveRepair::begin(socket);
+  if (!repair) return Error{repair.error()};
+  const Flow flow{IPPROTO_TCP, connection->local, connection->remote};
+  if (auto steered = steering_.give_flow_to_slot(flow, slot); !steered) {
+    return Error{steered.error()};
+  }
+  // What the steering program and the filter have passed before is through: a grace period of RCU.
+  sys::call(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+  auto done = repair->read(*connection);
+  if (done) done = repair->read_queues(*connection, fds[kMovedBytesFd].get());
+  if (done) done = repair->take(*connection);
+  if (done) return connection;
+  if (auto given = flows_.give(flow); !given) {
+    log_write(LogLevel::warning, "a flow is lost: %s", strerror(given.error()));
+  }
+  return Error{done.error()};
 }
 
 }  // namespace underpass

@@ -1,4 +1,4 @@
-// mover.h - a connection of a program's stack becomes that of its kernel socket
+// mover.h - a connection of a program's stack becomes that of its kernel socket, and back
 //
 // TCP_REPAIR needs CAP_NET_ADMIN and can do much more than that, so that a program never has the
 // socket in repair mode for itself: it sends the numbers and the bytes, all the rest is done here.
@@ -31,12 +31,20 @@ class Mover {
   // port is one that its user must not bind.
   Result<void> move_out(const ConnectionState& connection, const std::vector<Fd>& fds,
                         uint32_t slot, uid_t uid);
+  // The other way: of the connection that the socket has, which is unconnected when this returns
+  // without an error. What comes of it goes to the slot, and the file has the bytes of its queues.
+  // An error leaves it as it was. EINVAL: it is none of the interface's. EPERM: the flow is another
+  // program's. EBUSY: it must stay with the kernel now (LiveRepair).
+  Result<ConnectionState> move_in(const std::vector<Fd>& fds, uint32_t slot);
+  // The slot has just claimed ports: connections that the kernel has there stay its own.
+  void keep_kernel_flows(uint32_t slot) { flows_.keep_from(slot); }
   // Once in a while, as long as there is something to do.
   void review() { flows_.review(); }
   bool idle() const { return flows_.empty(); }
 
  private:
   Result<void> check(const ConnectionState& connection, int socket, uint32_t slot, uid_t uid) const;
+  bool is_ours(int socket, const ConnectionState& connection) const;
   Result<void> restore(const ConnectionState& connection, int socket, int bytes_fd);
   Result<void> say(const ConnectionState& connection, const struct PeerSegment& segment);
 

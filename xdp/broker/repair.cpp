@@ -83,6 +83,15 @@ Result<void> send_from(int socket, int bytes_fd, uint64_t offset, uint64_t bytes
   return {};
 }
 
+void limit_buffers(int socket, uint32_t bytes) {
+  const int limit = std::min(get(socket, SOL_SOCKET, SO_SNDBUF), static_cast<int>(bytes));
+  // The kernel doubles it.
+  static_cast<void>(set(socket, SOL_SOCKET, SO_SNDBUFFORCE, limit / 2));
+  constexpr int kReceiveLock = 2;  // SOCK_RCVBUF_LOCK
+  const int locks = get(socket, SOL_SOCKET, SO_BUF_LOCK) | kReceiveLock;
+  static_cast<void>(set(socket, SOL_SOCKET, SO_BUF_LOCK, locks));
+}
+
 Result<Repair> Repair::begin(int socket) {
   Repair repair(socket, get(socket, SOL_SOCKET, SO_DOMAIN));
   repair.reuses_address_ = get(socket, SOL_SOCKET, SO_REUSEADDR);
@@ -134,7 +143,9 @@ Result<void> Repair::connect(const ConnectionState& connection) {
                                        static_cast<socklen_t>(options.size() * sizeof options[0]));
   if (refused > 0) return Error{refused};
   if (connection.timestamps == 0) return {};
-  return set(socket_, IPPROTO_TCP, TCP_TIMESTAMP, connection.timestamp);
+  // The lowest bit would make its clock one of microseconds; one millisecond on harms nobody.
+  const uint32_t even = connection.timestamp + (connection.timestamp & 1U);
+  return set(socket_, IPPROTO_TCP, TCP_TIMESTAMP, even);
 }
 
 Result<void> Repair::fill_queues(const ConnectionState& connection, int bytes_fd) {

@@ -38,6 +38,10 @@ class Repair {
   int buffer_locks_ = 0;
 };
 
+// So much is queued at most to be sent, from now on (what SO_SNDBUF counts is more than the bytes),
+// and what was received has as much room as it has now.
+void limit_buffers(int socket, uint32_t bytes);
+
 // Sends `bytes` from `bytes_fd`, from `offset` on. EPIPE and the like; ENOBUFS: not all fitted.
 Result<void> send_from(int socket, int bytes_fd, uint64_t offset, uint64_t bytes);
 

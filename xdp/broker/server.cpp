@@ -120,6 +120,7 @@ int Server::timeout_ms(uint64_t now_ms) const {
       service_.clients.attached_count() > 0 || !service_.mover.idle() || !homeless_.empty();
   if (has_work) until_ms = next_tick_ms_;
   if (!options_.stay && !has_lease()) until_ms = std::min(until_ms, last_lease_ms_ + kGraceMs);
+  until_ms = std::min(until_ms, relocations_.until_ms());
   if (until_ms == UINT64_MAX) return -1;
   return until_ms > now_ms ? static_cast<int>(until_ms - now_ms) : 0;
 }
@@ -142,6 +143,7 @@ void Server::step() {
   if (fds[2].revents != 0 && service_.watch.handle_events()) tell_change();
   if ((fds[3].revents | fds[4].revents) != 0) tell_unreachable();
   if (fds[1].revents != 0) accept_all();
+  finish_relocation(monotonic_ms());
   tick(monotonic_ms());
 }
 
@@ -175,7 +177,7 @@ void Server::welcome(Fd socket) {
   socklen_t length = sizeof peer;
   const int got = sys::getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &length);
   const bool welcome = got >= 0 && may_enter(peer);
-  Session session{std::move(socket), peer, false, std::nullopt, false};
+  Session session{std::move(socket), peer, false, std::nullopt, next_number_++, false};
   send_reply(session, reply_of(ReplyKind::kHello, welcome ? 0 : EACCES));
   if (welcome) {
     sessions_.push_back(std::move(session));
@@ -214,6 +216,15 @@ void Server::answer(Session& session, const BrokerRequest& request, std::vector<
       return take_over(session, request.listener, fds);
     case RequestKind::kCollect:
       return collect(session, request.listener);
+    case RequestKind::kMoveIn:
+      return answer_move_in(session, fds);
+    case RequestKind::kRelocate:
+      return answer_relocate(session, request.relocation);
+    case RequestKind::kRelocated:
+      return relocations_.answered(session.number, request.relocated);
+    case RequestKind::kKeepFlows:
+      if (session.slot) service_.mover.keep_kernel_flows(*session.slot);
+      return send_reply(session, reply_of(ReplyKind::kKept, session.slot ? 0 : EPERM));
   }
   log_write(LogLevel::warning, "pid %d asks what is not known", session.peer.pid);
 }
@@ -307,8 +318,56 @@ bool Server::give_to_member(std::optional<uint32_t> from, const SocketAddress& l
   return false;
 }
 
+void Server::answer_move_in(Session& session, const std::vector<Fd>& fds) {
+  BrokerReply reply = reply_of(ReplyKind::kMovedIn);
+  const auto taken = session.slot ? service_.mover.move_in(fds, *session.slot)
+                                  : Result<ConnectionState>(Error{EPERM});
+  if (taken) {
+    reply.connection = *taken;
+  } else {
+    log_write(LogLevel::info, "pid %d: a connection stays with the kernel: %s", session.peer.pid,
+              strerror(taken.error()));
+    reply.error = static_cast<uint32_t>(taken.error());
+  }
+  send_reply(session, reply);
+}
+
+// Who may ask: root, and a program's own user.
+void Server::answer_relocate(Session& session, const RelocationRequest& request) {
+  session.observer = true;
+  BrokerReply reply = reply_of(ReplyKind::kRelocated, EBUSY);
+  if (relocations_.busy()) return send_reply(session, reply);
+  BrokerReply news = reply_of(ReplyKind::kRelocate);
+  news.relocation = request;
+  std::vector<uint64_t> asked;
+  bool found = false;
+  for (const Session& one : sessions_) {
+    if (!one.slot || one.ended || (request.pid != 0 && one.peer.pid != request.pid)) continue;
+    found = true;
+    if (session.peer.uid != 0 && session.peer.uid != one.peer.uid) continue;
+    send_reply(one, news);
+    asked.push_back(one.number);
+  }
+  if (asked.empty() && (found || request.pid != 0)) {
+    reply.error = found ? EPERM : ESRCH;
+    return send_reply(session, reply);
+  }
+  relocations_.begin(session.number, std::move(asked), monotonic_ms());
+}
+
+void Server::finish_relocation(uint64_t now_ms) {
+  const auto answer = relocations_.take_answer(now_ms);
+  if (!answer) return;
+  BrokerReply reply = reply_of(ReplyKind::kRelocated, answer->error);
+  reply.relocated = answer->result;
+  for (const Session& one : sessions_) {
+    if (one.number == answer->asker) send_reply(one, reply);
+  }
+}
+
 void Server::end(Session& session) {
   session.ended = true;
+  relocations_.gone(session.number);
   if (session.slot) service_.clients.retire(*session.slot);
   if (!session.observer) last_lease_ms_ = monotonic_ms();
 }

@@ -15,6 +15,7 @@
 #include "xdp/broker/icmp_watch.h"
 #include "xdp/broker/memory.h"
 #include "xdp/broker/mover.h"
+#include "xdp/broker/relocations.h"
 #include "xdp/broker_abi.h"
 
 namespace underpass {
@@ -34,6 +35,7 @@ struct Session {
   ucred peer{};
   bool observer = false;
   std::optional<uint32_t> slot;
+  uint64_t number = 0;  // never 0, and of no other session before or after
   bool ended = false;
 };
 
@@ -70,6 +72,9 @@ class Server {
   void take_over(const Session& from, const SocketAddress& listener, std::vector<Fd>& fds);
   void collect(const Session& session, const SocketAddress& listener);
   bool give_to_member(std::optional<uint32_t> from, const SocketAddress& listener, int socket);
+  void answer_move_in(Session& session, const std::vector<Fd>& fds);
+  void answer_relocate(Session& session, const RelocationRequest& request);
+  void finish_relocation(uint64_t now_ms);
   void end(Session& session);
   void tell_change();
   void tell_unreachable();
@@ -87,6 +92,8 @@ class Server {
   uint32_t next_member_ = 0;
   uint64_t last_lease_ms_;
   uint64_t next_tick_ms_ = 0;
+  uint64_t next_number_ = 1;
+  Relocations relocations_;
   bool stopped_ = false;
 };
 

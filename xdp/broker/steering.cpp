@@ -283,20 +283,31 @@ __u64* Steering::entry_of(const up_flow_key& key) const {
 }
 
 // The mark first, as PortTable::add_flow() does.
-Result<void> Steering::give_flow_to_kernel(const Flow& flow) {
+Result<void> Steering::set_flow(const Flow& flow, uint32_t owner) {
   const up_flow_key key = flow_key_of(flow);
-  const uint32_t kernel = UP_FLOW_OF_KERNEL;
   __u64* const entry = entry_of(key);
   __atomic_fetch_add(entry, UP_PORT_FLOWS_ONE, __ATOMIC_ACQ_REL);
-  const bool added = bpf_map_update_elem(flows_fd(), &key, &kernel, BPF_NOEXIST) == 0;
+  const bool added = bpf_map_update_elem(flows_fd(), &key, &owner, BPF_NOEXIST) == 0;
   if (added) return {};
-  // A program's entry, which has its mark, or no room for one.
+  // An entry that has its mark, or no room for one.
   int error = errno;
   __atomic_fetch_sub(entry, UP_PORT_FLOWS_ONE, __ATOMIC_ACQ_REL);
   if (error != EEXIST) return Error{error};
-  if (bpf_map_update_elem(flows_fd(), &key, &kernel, BPF_EXIST) == 0) return {};
+  if (bpf_map_update_elem(flows_fd(), &key, &owner, BPF_EXIST) == 0) return {};
   error = errno;
   return Error{error};
+}
+
+Result<void> Steering::give_flow_to_kernel(const Flow& flow) {
+  return set_flow(flow, UP_FLOW_OF_KERNEL);
+}
+
+Result<void> Steering::give_flow_to_slot(const Flow& flow, uint32_t slot) {
+  const up_flow_key key = flow_key_of(flow);
+  uint32_t owner = UP_FLOW_OF_KERNEL;
+  const bool known = bpf_map_lookup_elem(flows_fd(), &key, &owner) == 0;
+  if (known && owner != UP_FLOW_OF_KERNEL && owner != slot) return Error{EPERM};
+  return set_flow(flow, slot);
 }
 
 void Steering::take_flow_from_kernel(const Flow& flow) {

@@ -61,6 +61,8 @@ class Steering {
   Members members_of(uint8_t protocol, const SocketAddress& local) const;
   // From now on this flow is the kernel's, whoever claims the port. E2BIG: the flow map is full.
   Result<void> give_flow_to_kernel(const Flow& flow);
+  // From now on it is that slot's, whoever claims the port. EPERM: it is another program's. E2BIG.
+  Result<void> give_flow_to_slot(const Flow& flow, uint32_t slot);
   // It is again whose the port is. Nothing where a program has taken it back already.
   void take_flow_from_kernel(const Flow& flow);
   SteerCounters counters() const;
@@ -69,6 +71,7 @@ class Steering {
   void attach_alone(bool generic_only);
   void attach_through_libxdp();
   void forget_flows(uint32_t slot);
+  Result<void> set_flow(const Flow& flow, uint32_t owner);
   // The port's, which counts the flows.
   __u64* entry_of(const struct up_flow_key& key) const;
 
