@@ -19,7 +19,7 @@ struct CommandLine {
 };
 
 // Exit statuses of our own; docs/operating.md lists them.
-constexpr int kExitNo = 1;     // ss, stat: no broker; doctor: bypass will not work
+constexpr int kExitNo = 1;     // ss, stat: no broker; doctor: bypass will not work; detach: not all
 constexpr int kExitUsage = 2;  // not of `run`
 // As env(1): underpass itself failed; the program was found but not started; not found.
 constexpr int kExitRunFailed = 125;
@@ -29,6 +29,7 @@ constexpr int kExitNotFound = 127;
 void add_run(CLI::App& app, CommandLine& line);
 void add_ss(CLI::App& app, CommandLine& line);
 void add_stat(CLI::App& app, CommandLine& line);
+void add_detach(CLI::App& app, CommandLine& line);  // and attach
 void add_doctor(CLI::App& app, CommandLine& line);
 // Hidden: prints the tables of docs/operating.md.
 void add_tables(CLI::App& app, CommandLine& line);

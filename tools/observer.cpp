@@ -14,9 +14,7 @@
 
 namespace underpass {
 
-namespace {
-
-std::string reason(const std::string& iface, int error) {
+std::string reason_of_silence(const std::string& iface, int error) {
   if (::if_nametoindex(iface.c_str()) == 0) return to_string(no_such_interface(iface));
   if (error == ECONNREFUSED) {
     return fmt::format(
@@ -29,12 +27,10 @@ std::string reason(const std::string& iface, int error) {
                      std::strerror(error));
 }
 
-}  // namespace
-
 const Control* observe_or_say_why(const char* command, const std::string& iface) {
   const auto control = BrokerClient::observe(iface);
   if (control) return *control;
-  fmt::print(stderr, "underpass {}: {}\n", command, reason(iface, control.error()));
+  fmt::print(stderr, "underpass {}: {}\n", command, reason_of_silence(iface, control.error()));
   return nullptr;
 }
 

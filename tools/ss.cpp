@@ -82,6 +82,10 @@ std::optional<SocketRow> read_record(const SocketRecord& record, const ObservedC
   return row;
 }
 
+bool is_connection(const SocketRow& row) {
+  return row.protocol == IPPROTO_TCP && row.state != kTcpListen;
+}
+
 bool wanted(const SocketRow& row, const Filter& filter) {
   const bool any = !filter.tcp && !filter.udp;
   const bool is_tcp = row.protocol == IPPROTO_TCP;
@@ -96,7 +100,9 @@ std::vector<SocketRow> read_rows(const Control& control, const Filter& filter) {
     const uint32_t used = std::min<uint32_t>(client.slot->records_used, kMaxRecords);
     for (uint32_t i = 0; i < used; ++i) {
       auto row = read_record(client.slot->records[i], client);
-      if (row && wanted(*row, filter)) rows.push_back(std::move(*row));
+      // Detached, it has connections at most: those that could not be moved yet.
+      const bool is_kernels = client.detached() && row && !is_connection(*row);
+      if (row && wanted(*row, filter) && !is_kernels) rows.push_back(std::move(*row));
     }
   }
   return rows;

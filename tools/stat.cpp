@@ -111,8 +111,8 @@ void print_text(const Report& report) {
     fmt::print("  {:<26} {:>16}  {}\n", one.name, one.value, one.help);
   }
   for (const ClientReport& one : report.clients) {
-    fmt::print("client {}: {} (pid {})\n", one.client.index, printable(one.client.program),
-               one.client.pid);
+    fmt::print("client {}: {} (pid {}){}\n", one.client.index, printable(one.client.program),
+               one.client.pid, one.client.detached() ? ", detached: the kernel serves it" : "");
     print_nonzero(one.counters);
     print_xsk(one);
   }
@@ -128,7 +128,7 @@ void write_values(JsonWriter& json, const char* key, const std::vector<Value>& v
 
 void write_client(JsonWriter& json, const ClientReport& one) {
   json.begin_object().member("slot", one.client.index).member("pid", one.client.pid);
-  json.member("program", one.client.program);
+  json.member("program", one.client.program).member("detached", one.client.detached());
   write_values(json, "counters", one.counters);
   if (one.xsk) {
     write_values(json, "xsk", values_of(*one.xsk));

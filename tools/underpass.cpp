@@ -41,6 +41,7 @@ int main(int argc, char** argv) {
   add_run(app, line);
   add_ss(app, line);
   add_stat(app, line);
+  add_detach(app, line);
   add_doctor(app, line);
   add_tables(app, line);
   try {

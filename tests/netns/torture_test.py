@@ -4,12 +4,15 @@ TORTURE_N=20000 makes it longer (`make torture N=20000`), TORTURE_SEED=7 another
 to the peer (drop.bpf.c); what the server receives late is up to the peer's kernel.
 """
 
+import contextlib
 import os
 import re
+import threading
+import time
 import unittest
 
 from lab_case import LabCase, Roles, over_roles
-from lab import BUILD
+from lab import BUILD, UNDERPASS
 
 PROGRAM = os.path.join(BUILD, "tests", "netns", "programs", "torture")
 DROP = os.path.join(BUILD, "tests", "netns", "programs", "drop.bpf.o")
@@ -19,11 +22,55 @@ SEED = int(os.environ.get("TORTURE_SEED", "1"))
 
 class TortureTest(LabCase):
 
-    def torture(self, roles, seed, count):
+    def alternate(self, hosts, ended):
+        """All programs of the hosts leave bypass and come back, over and over."""
+        while not ended.is_set():
+            for verb in ("detach", "attach"):
+                for host in hosts:
+                    host.run([UNDERPASS, verb, "-i", host.iface], check=False)
+                time.sleep(0.02)
+
+    def there_and_back(self, roles, seed, count, address):
+        port = self.lab.new_port()
+        server = self.serve(roles, [PROGRAM, "serve", port, seed, "calm"], port, stop=False)
+        ended = threading.Event()
+        hosts = [host for host, bypassed in ((self.client_host, roles.client), (self.server_host, roles.server))
+                 if bypassed]
+        mover = threading.Thread(target=self.alternate, args=(hosts, ended))
+        mover.start()
+        try:
+            done = self.call(roles, [PROGRAM, "load", address, port, seed, count], limit_s=120 + count, check=False)
+        finally:
+            ended.set()
+            mover.join()
+        self.assertEqual(done.status, 0, f"seed {seed}: {done.describe()}\n{server.describe()}")
+        self.assertRegex(done.out, f"^{count} connections, [0-9]+ bytes right\n$")
+        counters = self.server_host.client(server)
+        server.stop()
+        print(f"    seed {seed}: {done.out.strip()}, {counters['tcp_moved_out']} moved out, "
+              f"{counters['tcp_moved_in']} in", flush=True)
+        if not roles.client:  # else a single pause may see all of them
+            self.assertGreater(counters["tcp_moved_in"], count // 50)
+            self.assertGreater(counters["tcp_moved_out"], count // 50)
+
+    @over_roles((Roles(False, True), Roles(True, True)))
+    def test_out_and_in(self, roles):
+        self.there_and_back(roles, SEED + 2, CONNECTIONS * 10, self.server_host.address)
+
+    @over_roles((Roles(False, True), Roles(True, True)))
+    def test_out_and_in_over_ipv6(self, roles):
+        self.there_and_back(roles, SEED + 3, CONNECTIONS * 10, self.server_host.address6)
+
+    @over_roles((Roles(False, True),))
+    def test_out_and_in_on_a_bad_wire(self, roles):
+        with self.bad_wire():
+            self.there_and_back(roles, SEED + 4, CONNECTIONS, self.server_host.address)
+
+    def torture(self, roles, seed, count, address=None):
         port = self.lab.new_port()
         server = self.serve(roles, [PROGRAM, "serve", port, seed], port, stop=False)
         with self.lab.traffic() as traffic:
-            done = self.call(roles, [PROGRAM, "load", self.server_host.address, port, seed, count],
+            done = self.call(roles, [PROGRAM, "load", address or self.server_host.address, port, seed, count],
                              limit_s=60 + count, check=False)
         self.assertEqual(done.status, 0, f"seed {seed}: {done.describe()}\n{server.describe()}")
         self.assertRegex(done.out, f"^{count} connections, [0-9]+ bytes right\n$")
@@ -42,17 +89,26 @@ class TortureTest(LabCase):
     def test_moves(self, roles):
         self.torture(roles, SEED, CONNECTIONS)
 
-    @over_roles((Roles(False, False), Roles(False, True)))
-    def test_moves_on_a_bad_wire(self, roles):
+    @over_roles((Roles(False, True),))
+    def test_moves_over_ipv6(self, roles):
+        self.torture(roles, SEED + 5, CONNECTIONS, self.server_host.address6)
+
+    @contextlib.contextmanager
+    def bad_wire(self):
         host = self.client_host
         link = ["ip", "link", "set", "dev", host.iface, "xdpdrv"]
         host.broker.kill()
         host.run([*link, "obj", DROP, "sec", "xdp"])
         try:
-            self.torture(roles, SEED + 1, max(CONNECTIONS // 3, 50))
+            yield
         finally:
             host.run([*link, "off"])
             host.start_broker()
+
+    @over_roles((Roles(False, False), Roles(False, True)))
+    def test_moves_on_a_bad_wire(self, roles):
+        with self.bad_wire():
+            self.torture(roles, SEED + 1, max(CONNECTIONS // 3, 50))
 
 
 if __name__ == "__main__":

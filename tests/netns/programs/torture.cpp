@@ -1,7 +1,8 @@
 // torture.cpp - connections that move to the kernel at random moments, with data in both directions
 //
-//   torture serve PORT SEED               echoes; children take connections away from its stack
-//   torture load HOST PORT SEED COUNT     COUNT connections, which want back what they send
+//   torture serve PORT SEED [calm]        echoes; children take connections away from its stack,
+//   unless it is calm torture load HOST PORT SEED COUNT     COUNT connections, which want back what
+//   they send
 //
 // All that is random comes from SEED. The load prints "COUNT connections, N bytes right"; the
 // server, at SIGTERM, "passed N: median M us, p99 P us": how long the calls took that gave a
@@ -47,26 +48,39 @@ double now_us() {
   return static_cast<double>(time.tv_sec) * 1e6 + static_cast<double>(time.tv_nsec) / 1e3;
 }
 
-sockaddr_in address_of(const char* host, int port) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(static_cast<uint16_t>(port));
-  if (host != nullptr) inet_pton(AF_INET, host, &address.sin_addr);
-  return address;
-}
+// Of either family; without a host, all addresses of both.
+struct Address {
+  Address(const char* host, int port) {
+    const auto number = htons(static_cast<uint16_t>(port));
+    v4.sin_family = AF_INET;
+    v4.sin_port = number;
+    if (host != nullptr && inet_pton(AF_INET, host, &v4.sin_addr) == 1) return;
+    is_v4 = false;
+    v6.sin6_family = AF_INET6;
+    v6.sin6_port = number;
+    if (host != nullptr) inet_pton(AF_INET6, host, &v6.sin6_addr);
+  }
+  int family() const { return is_v4 ? AF_INET : AF_INET6; }
+  const sockaddr* plain() const {
+    return is_v4 ? reinterpret_cast<const sockaddr*>(&v4) : reinterpret_cast<const sockaddr*>(&v6);
+  }
+  socklen_t length() const { return is_v4 ? sizeof v4 : sizeof v6; }
 
-sockaddr* plain(sockaddr_in& address) { return reinterpret_cast<sockaddr*>(&address); }
+  bool is_v4 = true;
+  sockaddr_in v4{};
+  sockaddr_in6 v6{};
+};
 
 // ---- the server
 
 class Server {
  public:
-  Server(int port, unsigned seed) : random_(seed) {
-    listener_ = must("socket", socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0));
+  Server(int port, unsigned seed, bool calm) : random_(seed), calm_(calm) {
+    const Address address(nullptr, port);
+    listener_ = must("socket", socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK, 0));
     const int on = 1;
     setsockopt(listener_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    sockaddr_in address = address_of(nullptr, port);
-    must("bind", bind(listener_, plain(address), sizeof address));
+    must("bind", bind(listener_, address.plain(), address.length()));
     must("listen", listen(listener_, 1024));
     set_ = must("epoll_create1", epoll_create1(EPOLL_CLOEXEC));
     watch(EPOLL_CTL_ADD, listener_, EPOLLIN);
@@ -84,7 +98,7 @@ class Server {
           serve(fd);
         }
       }
-      if (chance(20)) disturb();
+      if (!calm_ && chance(20)) disturb();
       while (waitpid(-1, nullptr, WNOHANG) > 0) {
       }
     }
@@ -123,7 +137,7 @@ class Server {
     const auto at = connections_.find(fd);
     if (at == connections_.end()) return;
     Connection& one = at->second;
-    if (chance(40)) move(fd, one);
+    if (!calm_ && chance(40)) move(fd, one);
     if (!one.finished && one.waiting.size() - one.sent < kMostWaiting) {
       char piece[16384];
       const ssize_t got = recv(fd, piece, 1 + random_() % sizeof piece, 0);
@@ -131,7 +145,7 @@ class Server {
       if (got > 0) one.waiting.append(piece, static_cast<size_t>(got));
       if (got < 0 && errno != EAGAIN) fail("recv");
     }
-    if (chance(80)) move(fd, one);
+    if (!calm_ && chance(80)) move(fd, one);
     while (one.sent < one.waiting.size()) {
       const ssize_t done =
           send(fd, &one.waiting[one.sent], one.waiting.size() - one.sent, MSG_NOSIGNAL);
@@ -237,6 +251,7 @@ class Server {
 
   static constexpr size_t kMostWaiting = 65536;
   std::mt19937 random_;
+  const bool calm_;
   int listener_ = -1;
   int set_ = -1;
   std::map<int, Connection> connections_;
@@ -289,9 +304,9 @@ bool take(Stream& one) {
 
 Stream open_stream(const char* host, int port, std::mt19937& random) {
   Stream one;
-  one.fd = must("socket", socket(AF_INET, SOCK_STREAM, 0));
-  sockaddr_in address = address_of(host, port);
-  must("connect", connect(one.fd, plain(address), sizeof address));
+  const Address address(host, port);
+  one.fd = must("socket", socket(address.family(), SOCK_STREAM, 0));
+  must("connect", connect(one.fd, address.plain(), address.length()));
   one.seed = static_cast<uint32_t>(random());
   constexpr unsigned kMostBytes = 200'000;
   one.bytes = 1 + random() % kMostBytes;
@@ -337,9 +352,10 @@ void load(const char* host, int port, unsigned seed, int count) {
 
 int main(int argc, char** argv) {
   const std::string_view what = argc > 1 ? argv[1] : "";
-  if (what == "serve" && argc == 4) {
+  const bool calm = argc == 5 && std::string_view(argv[4]) == "calm";
+  if (what == "serve" && (argc == 4 || calm)) {
     signal(SIGTERM, [](int) { ended = 1; });
-    Server(std::atoi(argv[2]), static_cast<unsigned>(std::atoi(argv[3]))).run();
+    Server(std::atoi(argv[2]), static_cast<unsigned>(std::atoi(argv[3])), calm).run();
     return 0;
   }
   if (what == "load" && argc == 6) {

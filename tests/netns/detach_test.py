@@ -1,0 +1,114 @@
+"""detach_test.py - running programs leave bypass and come back, in the middle of transfers (`underpass detach`)"""
+
+import os
+import signal
+import time
+import unittest
+
+from lab_case import LabCase, Roles, needs_bypass, over_roles, wait_until
+from lab import UNDERPASS  # (lab_case knows where it is)
+
+CONNECTIONS = 4
+BYTES = 25_000_000
+
+
+@needs_bypass
+class DetachTest(LabCase):
+
+    def relocate(self, host, verb, pid=None, **more):
+        who = ["--pid", pid] if pid else []
+        return host.run([UNDERPASS, verb, "-i", host.iface, *who], **more)
+
+    def alternate(self, host, load):
+        """All of the host's programs leave and come back for as long as the load runs."""
+        rounds = 0
+        while load.alive():
+            for verb in ("detach", "attach"):
+                # Some connections are in states that stay where they are.
+                done = self.relocate(host, verb, check=False)
+                self.assertIn(done.status, (0, 1), done.describe())
+                self.assertRegex(done.out, r"^\d+ programs?: \d+ connections? ", done.describe())
+                time.sleep(0.02)
+            rounds += 1
+        return rounds
+
+    def echo(self, roles, kind, address):
+        port = self.lab.new_port()
+        server = self.serve(roles, self.server_host.python("echo_server.py", kind, port, "::"), port)
+        # From one stack to another it pauses longer at each move.
+        size = BYTES // (20 if roles.client else 1)
+        load = self.background(self.client_host, self.client_host.python(
+            "echo_load.py", address, port, CONNECTIONS, size), bypass=roles.client)
+        host = self.server_host if roles.server else self.client_host
+        rounds = self.alternate(host, load)
+        load.wait()
+        self.assertEqual(load.log(), f"{CONNECTIONS} x {size} right\n")
+        return server, rounds
+
+    @over_roles((Roles(False, True), Roles(True, True)))
+    def test_a_server_with_epoll(self, roles):
+        server, rounds = self.echo(roles, "epoll", self.server_host.address)
+        counters = self.server_host.client(server)
+        print(f"    {rounds} rounds, out {counters['tcp_moved_out']}, in {counters['tcp_moved_in']}", flush=True)
+        self.assertGreaterEqual(counters["tcp_moved_in"], 1 if roles.client else CONNECTIONS)
+
+    @over_roles((Roles(False, True),))
+    def test_a_server_with_poll_over_ipv6(self, roles):
+        server, rounds = self.echo(roles, "poll", self.server_host.address6)
+        counters = self.server_host.client(server)
+        print(f"    {rounds} rounds, out {counters['tcp_moved_out']}, in {counters['tcp_moved_in']}", flush=True)
+        self.assertGreaterEqual(counters["tcp_moved_in"], CONNECTIONS)
+
+    @over_roles((Roles(True, False),))
+    def test_a_client_whose_threads_block(self, roles):
+        self.echo(roles, "select", self.server_host.address)
+
+    def test_new_sockets_are_the_kernels_until_it_comes_back(self):
+        port = self.lab.new_port()
+        server = self.serve(Roles(False, True), self.server_host.python("echo_server.py", "epoll", port), port)
+        echo = self.client_host.python("echo_client.py", "tcp", self.server_host.address, port)
+        for verb, bypassed in (("detach", False), ("attach", True), ("detach", False), ("attach", True)):
+            self.relocate(self.server_host, verb, server.pid)
+            told = self.server_host.run([UNDERPASS, "stat", "-i", self.server_host.iface]).out
+            self.assertEqual("detached" in told, not bypassed)
+            listening = [one for one in self.server_host.sockets() if one["local_port"] == port]
+            self.assertEqual(bool(listening), bypassed)
+            with self.lab.traffic() as traffic:
+                self.assertIn("ok\n", self.client_host.run(echo).out)
+            self.assertEqual(traffic[1].tcp_frames > 0, bypassed, traffic[1].describe())
+
+    def test_datagrams_go_on(self):
+        port = self.lab.new_port()
+        server = self.serve(Roles(False, True), self.server_host.python("echo_server.py", "udp", port), port,
+                            "udp")
+        echo = self.client_host.python("echo_client.py", "udp", self.server_host.address, port)
+        for verb, bypassed in (("detach", False), ("attach", True)):
+            self.relocate(self.server_host, verb, server.pid)
+            with self.lab.traffic() as traffic:
+                self.assertIn("ok\n", self.client_host.run(echo).out)
+            self.assertEqual(traffic[1].udp_frames > 0, bypassed, traffic[1].describe())
+
+    def test_refusals(self):
+        host = self.server_host
+        done = self.relocate(host, "detach", os.getpid(), check=False)
+        self.assertEqual(done.status, 1)
+        self.assertIn("no program with pid", done.err)
+        self.assertEqual(self.relocate(host, "attach").out, "0 programs: 0 connections taken from the kernel\n")
+        done = host.run([UNDERPASS, "detach", "-i", "nothing0"], check=False)
+        self.assertEqual(done.status, 1)
+        self.assertIn("there is no interface nothing0", done.err)
+
+    def test_a_stopped_program_does_it_later(self):
+        port = self.lab.new_port()
+        server = self.serve(Roles(False, True), self.server_host.python("echo_server.py", "epoll", port), port)
+        os.kill(server.pid, signal.SIGSTOP)
+        done = self.relocate(self.server_host, "detach", server.pid, check=False)
+        self.assertEqual(done.status, 1)
+        self.assertIn("not every program has answered", done.err)
+        os.kill(server.pid, signal.SIGCONT)
+        wait_until(lambda: not [one for one in self.server_host.sockets() if one["local_port"] == port],
+                   "the program to leave")
+
+
+if __name__ == "__main__":
+    unittest.main()
