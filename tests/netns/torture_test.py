@@ -64,7 +64,7 @@ class TortureTest(LabCase):
     @over_roles((Roles(False, True),))
     def test_out_and_in_on_a_bad_wire(self, roles):
         with self.bad_wire():
-            self.there_and_back(roles, SEED + 4, CONNECTIONS, self.server_host.address)
+            self.there_and_back(roles, SEED + 4, CONNECTIONS * 5, self.server_host.address)
 
     def torture(self, roles, seed, count, address=None):
         port = self.lab.new_port()
