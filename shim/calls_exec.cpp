@@ -34,12 +34,16 @@ void take_arguments(const char* first, va_list* rest, char** out) {
 // others to their end. Should exec fail, they stay the kernel's.
 void before_exec() {
   const NoCancellation guard;
-  StackLock lock;
-  FdTable::come_over_for_exec();
-  Stack* const stack = Process::instance().stack();
-  if (stack == nullptr) return;
-  stack->drive(monotonic_ns());
-  stack->move_all_out();
+  {
+    StackLock lock;
+    FdTable::come_over_for_exec();
+    FdTable::leave_for_exec();
+    Stack* const stack = Process::instance().stack();
+    if (stack == nullptr) return;
+    stack->drive(monotonic_ns());
+    stack->move_all_out();
+  }
+  process_leave_listeners();
 }
 
 }  // namespace

@@ -217,8 +217,11 @@ UP_EXPORT ssize_t recvfrom(int fd, void* data, size_t size, int flags, sockaddr*
 }
 
 UP_EXPORT ssize_t recvmsg(int fd, msghdr* message, int flags) {
-  if (!is_user_object(message) || !FdTable::maybe_ours(fd)) {
-    return real().recvmsg(fd, message, flags);
+  if (!is_user_object(message)) return real().recvmsg(fd, message, flags);
+  if (!FdTable::maybe_ours(fd)) {
+    const ssize_t got = real().recvmsg(fd, message, flags);
+    if (got >= 0 && message->msg_controllen != 0) adopt_received(*message);
+    return got;
   }
   return receive_message(fd, *message, flags, [&] { return real().recvmsg(fd, message, flags); });
 }

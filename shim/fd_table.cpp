@@ -1,9 +1,11 @@
 // fd_table.cpp - the array behind fd_table.h
 #include "shim/fd_table.h"
 
+#include <dirent.h>
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "base/sys.h"
 
@@ -68,6 +70,33 @@ void FdTable::come_over_for_exec() {
   for (int fd = 0; fd <= highest; ++fd) {
     if (maybe_ours(fd) && (sys::fcntl(fd, F_GETFD) & FD_CLOEXEC) == 0) find(fd);
   }
+}
+
+void FdTable::leave_for_exec() {
+  const int highest = highest_.load(std::memory_order_relaxed);
+  for (int fd = 0; fd <= highest; ++fd) {
+    if (!maybe_ours(fd) || (sys::fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0) continue;
+    OpenFile* const file = find(fd);
+    if (file != nullptr && file->socket() != nullptr) file->socket()->leave_for_exec();
+  }
+}
+
+void FdTable::adopt_listeners() {
+  DIR* const all = opendir("/proc/self/fd");
+  if (all == nullptr) return;  // they are the kernel's
+  while (const dirent* const one = readdir(all)) {
+    const int fd = std::atoi(one->d_name);
+    if (one->d_name[0] != '.' && fd != dirfd(all)) adopt_listener(fd);
+  }
+  closedir(all);
+}
+
+void FdTable::adopt_listener(int fd) {
+  const Ref<SocketFile> file = SocketFile::adopt(fd);
+  if (!maybe_ours(fd) && !file) return;
+  StackLock lock;
+  drop(fd);
+  if (file) put(fd, file.get());
 }
 
 void FdTable::after_fork() {

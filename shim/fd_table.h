@@ -41,6 +41,11 @@ class FdTable {
   static void drop_range(unsigned first, unsigned last) UP_REQUIRES(stack_mutex);
   // What the process that has forked us must give up, of the numbers that survive exec(3).
   static void come_over_for_exec() UP_REQUIRES(stack_mutex);
+  // Listeners that survive exec(3) are the new program's, with what nobody has accepted.
+  static void leave_for_exec() UP_REQUIRES(stack_mutex);
+  // Listeners among the numbers that the program was started with.
+  static void adopt_listeners() UP_EXCLUDES(stack_mutex);
+  static void adopt_listener(int fd) UP_EXCLUDES(stack_mutex);
   // In the child of a fork: but for a few, every descriptor is the kernel's.
   static void after_fork() UP_REQUIRES(stack_mutex);
 

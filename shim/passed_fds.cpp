@@ -8,18 +8,10 @@
 
 namespace underpass {
 
-void move_out_passed(int fd) {
-  HeldFile file(fd);
-  SocketFile* const socket = file.socket();
-  // What cannot be moved passes as it is, an unconnected socket.
-  const bool is_connection = socket != nullptr && (socket->placement() == Placement::kStream ||
-                                                   socket->placement() == Placement::kLent);
-  if (is_connection) {
-    static_cast<void>(socket->move_out().ok());
-  }
-}
+namespace {
 
-void move_out_passed(const msghdr& message) {
+template <class Action>
+void for_each_passed(const msghdr& message, Action action) {
   if (message.msg_controllen == 0 || !is_user_memory(message.msg_control, message.msg_controllen)) {
     return;
   }
@@ -34,9 +26,24 @@ void move_out_passed(const msghdr& message) {
     for (size_t i = 0; i < count; ++i) {
       int fd = -1;
       std::memcpy(&fd, CMSG_DATA(at) + i * sizeof fd, sizeof fd);
-      if (FdTable::maybe_ours(fd)) move_out_passed(fd);
+      action(fd);
     }
   }
 }
+
+}  // namespace
+
+void move_out_passed(int fd) {
+  HeldFile file(fd);
+  if (SocketFile* const socket = file.socket()) socket->pass();
+}
+
+void move_out_passed(const msghdr& message) {
+  for_each_passed(message, [](int fd) {
+    if (FdTable::maybe_ours(fd)) move_out_passed(fd);
+  });
+}
+
+void adopt_received(const msghdr& message) { for_each_passed(message, FdTable::adopt_listener); }
 
 }  // namespace underpass

@@ -49,6 +49,7 @@ __attribute__((constructor)) void start() {
   const Options options = options_from_environment();
   if (!process_start(options)) return;
   FdTable::start();
+  FdTable::adopt_listeners();
   pthread_atfork(process_prepare_fork, process_after_fork_parent, after_fork_in_child);
   // The first to be registered is the last to be called.
   at_quick_exit(process_exit);

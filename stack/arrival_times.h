@@ -3,7 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
+#include <list>
 
 namespace underpass {
 
@@ -25,7 +25,7 @@ class ArrivalTimes {
     uint64_t realtime_ns;
   };
   bool on_ = false;
-  std::deque<Run> runs_;
+  std::list<Run> runs_;  // of a connection that notes none, no memory
 };
 
 }  // namespace underpass

@@ -35,6 +35,8 @@ void process_fork_is_over();
 // exit(3): closes what is open and stays until the peers have all of it, as long as they take
 // something; for a bounded time. The kernel would go on in the background.
 void process_exit() UP_EXCLUDES(stack_mutex);
+// Before exec(3): until what was being opened to the listeners that are left is open, for 3 s.
+void process_leave_listeners() UP_EXCLUDES(stack_mutex);
 // _exit(2): the same. Called by any thread at any moment, out of signal handlers too: should it
 // meet a lock that the interrupted code holds, the process ends all the same, with that status.
 // From here on no other thread gets the stack lock.

@@ -75,6 +75,21 @@ void set_watchdog(int status) {
 
 }  // namespace
 
+void process_leave_listeners() {
+  const uint64_t until_ns = monotonic_ns() + kLeaveNs;
+  for (;;) {
+    {
+      StackLock lock;
+      Stack* const stack = Process::instance().stack();
+      if (stack == nullptr || !stack->has_leaving_listeners()) return;
+      const uint64_t now_ns = monotonic_ns();
+      if (now_ns >= until_ns) return;
+      stack->drive(now_ns);
+    }
+    Linger::pause();
+  }
+}
+
 void process_exit() {
   Process& process = Process::instance();
   Linger linger;

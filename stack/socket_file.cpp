@@ -49,6 +49,13 @@ class CountedReader {
   uint32_t* const count_;
 };
 
+// -1: it has none.
+int read_option(int fd, int level, int name) {
+  int value = -1;
+  socklen_t bytes = sizeof value;
+  return sys::getsockopt(fd, level, name, &value, &bytes) < 0 ? -1 : value;
+}
+
 }  // namespace
 
 Ref<SocketFile> SocketFile::create(int fd, int family, int type, int protocol) {
@@ -80,6 +87,51 @@ Ref<SocketFile> SocketFile::create_raw(int fd, int type, int protocol) {
   // It receives from the beginning. Another process's stack may have the protocol.
   if (!file->open_datagram()) file->place(Placement::kKernel);
   return file;
+}
+
+Ref<SocketFile> SocketFile::adopt(int fd) {
+  const int listens = read_option(fd, SOL_SOCKET, SO_ACCEPTCONN);
+  if (listens != 1 || !Process::instance().options().tcp || !Process::instance().may_attach()) {
+    return nullptr;
+  }
+  const int family = read_option(fd, SOL_SOCKET, SO_DOMAIN);
+  const bool is_tcp = read_option(fd, SOL_SOCKET, SO_PROTOCOL) == IPPROTO_TCP;
+  if ((family != AF_INET && family != AF_INET6) || !is_tcp) return nullptr;
+  if (!Process::instance().has_interface(fd)) return nullptr;
+  auto* const made = new SocketFile(fd, family, SOCK_STREAM, IPPROTO_TCP);
+  StackLock lock;
+  Ref<SocketFile> file(made);
+  made->placement_ = Placement::kInherited;
+  made->shared_ = true;
+  made->nonblocking_ = (sys::fcntl(fd, F_GETFL) & O_NONBLOCK) != 0;
+  // Of a listener it is sk_max_ack_backlog (tcp_get_info() in net/ipv4/tcp.c).
+  tcp_info info{};
+  socklen_t bytes = sizeof info;
+  sys::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &bytes);
+  made->inherited_backlog_ = info.tcpi_sacked;
+  made->note_options_of_listener();
+  return file;
+}
+
+// What an accepted connection inherits of it, as far as the stack acts on it.
+void SocketFile::note_options_of_listener() {
+  struct Name {
+    int level;
+    int name;
+    bool of_keepalive;
+  };
+  constexpr Name kNames[] = {
+      {SOL_SOCKET, SO_OOBINLINE, false},      {IPPROTO_TCP, TCP_NODELAY, false},
+      {IPPROTO_TCP, TCP_USER_TIMEOUT, false}, {SOL_SOCKET, SO_KEEPALIVE, true},
+      {IPPROTO_TCP, TCP_KEEPIDLE, true},      {IPPROTO_TCP, TCP_KEEPINTVL, true},
+      {IPPROTO_TCP, TCP_KEEPCNT, true}};
+  const bool keeps_alive = read_option(fd_, SOL_SOCKET, SO_KEEPALIVE) > 0;
+  for (const Name& one : kNames) {
+    const int value = read_option(fd_, one.level, one.name);
+    if (value <= 0 || (one.of_keepalive && !keeps_alive)) continue;
+    options_.remember(one.level, one.name, &value, sizeof value);
+    note_option(options_, one.level, one.name, &value, sizeof value, fd_);
+  }
 }
 
 SocketFile::SocketFile(int fd, int family, int type, uint8_t protocol)
@@ -179,7 +231,7 @@ bool SocketFile::stays_after_fork() {
   if (!hides_nonblocking()) return false;
   placement_ = Placement::kInherited;
   if (listener_ != nullptr) inherited_backlog_ = listener_->backlog();
-  inherited_ = true;
+  shared_ = true;
   joined_ = false;
   listener_ = nullptr;
   calls_ = 0;
@@ -195,6 +247,8 @@ void SocketFile::begin_input() {
   if (placement_ != Placement::kInherited || joined_) return;
   joined_ = true;
   const Ref<SocketFile> alive(this);
+  // One that came from elsewhere: our own accept4(2) must never block.
+  sys::fcntl(fd_, F_SETFL, sys::fcntl(fd_, F_GETFL) | O_NONBLOCK);
   if (!attach_unlocked() || placement_ != Placement::kInherited || fd_ < 0) return;
   if (!can_bypass(kernel_binding().address) || !open_listener(inherited_backlog_)) return;
   listener_->use();
@@ -209,12 +263,34 @@ void SocketFile::waits(bool on) {
 }
 
 bool SocketFile::endpoint_is_shared() const {
-  return inherited_ || Process::instance().family().forks() > forks_before_;
+  return shared_ || Process::instance().family().forks() > forks_before_;
 }
 
 void SocketFile::endpoint_leaves() {
   listener_ = nullptr;
   joined_ = true;
+  if (placement_ == Placement::kListener) place(Placement::kInherited);
+}
+
+void SocketFile::pass() {
+  // What cannot be moved passes as it is, an unconnected socket.
+  const bool is_connection = placement_ == Placement::kStream || placement_ == Placement::kLent;
+  if (is_connection) static_cast<void>(move_out().ok());
+  if (placement_ == Placement::kListener) shared_ = true;
+}
+
+void SocketFile::leave_for_exec() {
+  if (!hides_nonblocking()) return;
+  const bool had_alone = !endpoint_is_shared();
+  if (listener_ != nullptr) {
+    inherited_backlog_ = listener_->backlog();
+    std::exchange(listener_, nullptr)->leave_to_others();
+    shared_ = true;
+  }
+  joined_ = false;
+  // Other processes of ours rely on it; where there are none, the new program finds what this one
+  // has set.
+  if (had_alone && !nonblocking_) sys::fcntl(fd_, F_SETFL, sys::fcntl(fd_, F_GETFL) & ~O_NONBLOCK);
   if (placement_ == Placement::kListener) place(Placement::kInherited);
 }
 

@@ -58,6 +58,9 @@ class SocketFile : public OpenFile, private EndpointOwner {
   // The same for SOCK_RAW. Null also for TCP, UDP, ICMP and ICMPv6, whose raw sockets are the
   // kernel's, and for IPPROTO_RAW, which receives nothing.
   static Ref<SocketFile> create_raw(int fd, int type, int protocol) UP_EXCLUDES(stack_mutex);
+  // A TCP listener that this process has not made: it had it from the beginning, or was passed it.
+  // Null: it is none.
+  static Ref<SocketFile> adopt(int fd) UP_EXCLUDES(stack_mutex);
   ~SocketFile() override;
 
   Placement placement() const UP_REQUIRES(stack_mutex) { return placement_; }
@@ -89,6 +92,11 @@ class SocketFile : public OpenFile, private EndpointOwner {
   Result<void> move_in() UP_REQUIRES(stack_mutex);
   // One that is lent does not come back: others get it, too.
   void stay_in_kernel() UP_REQUIRES(stack_mutex);
+  // Another process is about to have it, by SCM_RIGHTS: a connection is the kernel's from now on,
+  // and what nobody has accepted of a listener is for both.
+  void pass() UP_REQUIRES(stack_mutex);
+  // It is about to survive an exec(3). Should that fail, it goes on as one that is inherited.
+  void leave_for_exec() UP_REQUIRES(stack_mutex);
   Result<void> getsockname(sockaddr* address, socklen_t* length) UP_REQUIRES(stack_mutex);
   Result<void> getpeername(sockaddr* address, socklen_t* length) UP_REQUIRES(stack_mutex);
   Result<void> getsockopt(int level, int name, void* value, socklen_t* length)
@@ -225,6 +233,7 @@ class SocketFile : public OpenFile, private EndpointOwner {
   size_t header_bytes(const IpAddress& to) const;
   bool pending_kernel_error() UP_REQUIRES(stack_mutex);
   void apply_options() UP_REQUIRES(stack_mutex);
+  void note_options_of_listener() UP_REQUIRES(stack_mutex);
   void discard_stream() UP_REQUIRES(stack_mutex);
   Result<void> disconnect_stream() UP_REQUIRES(stack_mutex);
   int dissolved_error(int otherwise) UP_REQUIRES(stack_mutex);
@@ -278,8 +287,8 @@ class SocketFile : public OpenFile, private EndpointOwner {
   int kernel_error_ = 0;
   uint32_t kernel_turn_ = 0;
   SocketOptions options_;
-  bool inherited_ = false;  // by fork(2)
-  bool joined_ = false;     // as one that is inherited: it has been tried to have it in the stack
+  bool shared_ = false;  // a listener that other processes have, too
+  bool joined_ = false;  // as one that is inherited: it has been tried to have it in the stack
   size_t inherited_backlog_ = 0;
   // A child of a later fork may have it, too.
   const uint64_t forks_before_;

@@ -49,6 +49,19 @@ class ProcessesTest(LabCase):
                   port)
 
     @over_roles(ROLES)
+    def test_a_program_is_started_with_a_listener_that_has_a_connection(self, roles):
+        port = self.lab.new_port()
+        process = self.serve(roles, ["systemd-socket-activate", "-l", f"0.0.0.0:{port}",
+                                     "-E", "LD_PRELOAD", "-E", "UNDERPASS_IFACE",
+                                     *self.server_host.python("activated.py")], port, stop=False)
+        load = self.client_host.python("echo_load.py", self.server_host.address, port, CONNECTIONS, BYTES)
+        # Those that come before it accepts become the kernel's.
+        self.assertEqual(self.call(roles, load).out, f"{CONNECTIONS} x {BYTES} right\n")
+        with self.proves(roles, frames=50):
+            self.assertEqual(self.call(roles, load).out, f"{CONNECTIONS} x {BYTES} right\n")
+        self.assertTrue(process.alive(), process.describe())
+
+    @over_roles(ROLES)
     def test_a_cgi_has_the_connection_as_its_output(self, roles):
         directory = os.path.join(self.lab.directory, f"cgi-{roles.name}")
         os.makedirs(os.path.join(directory, "cgi-bin"))
