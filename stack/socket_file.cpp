@@ -254,6 +254,13 @@ void SocketFile::begin_input() {
   listener_->use();
   const Binding local = listener_->local();
   Stack& stack = the_stack();
+  // While nobody of ours had the port, connections of the kernel were made on it.
+  constexpr uint64_t kInTheRingsNs = 200 * kNsPerMs;
+  stack.stay_quiet(kInTheRingsNs);
+  if (auto kept = Process::instance().attachment()->keep_kernel_flows(); !kept) {
+    log_write(LogLevel::info, "connections of the kernel on port %u may be cut off: %s",
+              local.address.port, strerrordesc_np(kept.error()));
+  }
   stack.host().collect(local.address);
   if (local.families == Families::kBoth) stack.host().collect(local.over_v4());
 }

@@ -219,7 +219,7 @@ void Stack::set_away(bool away) {
   away_ = away;
   claims_.set_away(away);
   constexpr uint64_t kQuietNs = 2 * kNsPerS;
-  if (!away) quiet_until_ns_ = monotonic_ns() + kQuietNs;
+  if (!away) stay_quiet(kQuietNs);
   for (TcpListener* listener : tcp_.all_listeners()) {
     const Binding& local = listener->local();
     if (away) {

@@ -5,6 +5,7 @@
 // is guarded by the stack mutex; time is a parameter.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -108,6 +109,11 @@ class Stack {
   // Away, it takes no port from the kernel, and gives those of listeners and datagram sockets back;
   // what it has goes on.
   void set_away(bool away) UP_REQUIRES(stack_mutex);
+  // Ports have just been claimed on which the kernel may have connections: what is nobody's here is
+  // not reset for so long.
+  void stay_quiet(uint64_t ns) UP_REQUIRES(stack_mutex) {
+    quiet_until_ns_ = std::max(quiet_until_ns_, monotonic_ns() + ns);
+  }
   // All connections but those that nobody has accepted yet.
   std::vector<FourTuple> movable_flows() const UP_REQUIRES(stack_mutex);
   // The flow is the kernel's, and what still comes of it is nobody's.
