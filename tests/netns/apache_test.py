@@ -62,7 +62,7 @@ class ApacheTest(LabCase):
     def test_a_file_comes_whole(self, roles):
         url = self.start(roles)
         path = self.lab.new_file("fetched")
-        with self.proves(roles, frames=100):
+        with self.proves(roles, frames=30):
             self.call(roles, ["curl", "-sS", "--fail", "-o", path, url + "/file"])
         with open(path, "rb") as file:
             self.assertEqual(hashlib.sha256(file.read()).hexdigest(), self.digest)
