@@ -49,6 +49,12 @@ class CountedReader {
   uint32_t* const count_;
 };
 
+// Of the kernel socket, whatever the program sees.
+void set_nonblocking(int fd, bool on) {
+  const int flags = sys::fcntl(fd, F_GETFL);
+  sys::fcntl(fd, F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK);
+}
+
 // -1: it has none.
 int read_option(int fd, int level, int name) {
   int value = -1;
@@ -248,7 +254,7 @@ void SocketFile::begin_input() {
   joined_ = true;
   const Ref<SocketFile> alive(this);
   // One that came from elsewhere: our own accept4(2) must never block.
-  sys::fcntl(fd_, F_SETFL, sys::fcntl(fd_, F_GETFL) | O_NONBLOCK);
+  set_nonblocking(fd_, true);
   if (!attach_unlocked() || placement_ != Placement::kInherited || fd_ < 0) return;
   if (!can_bypass(kernel_binding().address) || !open_listener(inherited_backlog_)) return;
   listener_->use();
@@ -297,7 +303,7 @@ void SocketFile::leave_for_exec() {
   joined_ = false;
   // Other processes of ours rely on it; where there are none, the new program finds what this one
   // has set.
-  if (had_alone && !nonblocking_) sys::fcntl(fd_, F_SETFL, sys::fcntl(fd_, F_GETFL) & ~O_NONBLOCK);
+  if (had_alone && !nonblocking_) set_nonblocking(fd_, false);
   if (placement_ == Placement::kListener) place(Placement::kInherited);
 }
 
@@ -348,11 +354,14 @@ Result<void> SocketFile::wait_beside(Readiness events, short kernel_events, Dead
 
 // ---- connect, listen, accept
 
+void SocketFile::close_datagram() {
+  if (datagram_ == nullptr) return;
+  groups_.drop(the_stack().ports());
+  std::exchange(datagram_, nullptr)->close();
+}
+
 void SocketFile::leave_to_kernel() {
-  if (datagram_ != nullptr) {
-    groups_.drop(the_stack().ports());
-    std::exchange(datagram_, nullptr)->close();
-  }
+  close_datagram();
   place(Placement::kKernel);
 }
 
@@ -531,18 +540,14 @@ Result<void> SocketFile::open_datagram() {
     follow_groups();
     return bound;
   }
-  int shared = 0;
-  socklen_t bytes = sizeof shared;
-  sys::getsockopt(fd_, SOL_SOCKET, SO_REUSEPORT, &shared, &bytes);
+  const bool shared = read_option(fd_, SOL_SOCKET, SO_REUSEPORT) > 0;
   auto opened =
-      UdpEndpoint::open(the_stack(), local, *this, fd_, protocol_, shared != 0 && !is_raw_socket());
+      UdpEndpoint::open(the_stack(), local, *this, fd_, protocol_, shared && !is_raw_socket());
   if (!opened) return Error{opened.error()};
   datagram_ = *opened;
   kernel_ready_ = true;
-  int reused = 0;
-  bytes = sizeof reused;
-  sys::getsockopt(fd_, SOL_SOCKET, SO_REUSEADDR, &reused, &bytes);
-  has_port_alone_ = reused == 0 && shared == 0 && !is_raw_socket();
+  const bool reused = read_option(fd_, SOL_SOCKET, SO_REUSEADDR) > 0;
+  has_port_alone_ = !reused && !shared && !is_raw_socket();
   apply_options();
   place(Placement::kDatagram);
   follow_groups();
@@ -624,7 +629,7 @@ bool SocketFile::open_listener(size_t backlog) {
   if (retries && !options_.syn_count_set) options_.tcp.synack_retries = *retries;
   listener_->set_options(options_.tcp);
   // So that our own accept4(2) never blocks; what the program sees of O_NONBLOCK is nonblocking_.
-  sys::fcntl(fd_, F_SETFL, sys::fcntl(fd_, F_GETFL) | O_NONBLOCK);
+  set_nonblocking(fd_, true);
   place(Placement::kListener);
   return true;
 }
@@ -633,7 +638,7 @@ bool SocketFile::open_listener(size_t backlog) {
 void SocketFile::stop_listening() {
   std::exchange(listener_, nullptr)->close();
   the_stack().flush();
-  if (!nonblocking_) sys::fcntl(fd_, F_SETFL, sys::fcntl(fd_, F_GETFL) & ~O_NONBLOCK);
+  if (!nonblocking_) set_nonblocking(fd_, false);
   notify(EPOLLIN | EPOLLHUP);
   place(Placement::kUnplaced);
 }
@@ -655,7 +660,7 @@ Result<Accepted> SocketFile::take_brought(sockaddr* address, socklen_t* length, 
   if (room < 0) return Error{-room};
   const Fd brought = listener_->take_brought();
   const int fd = sys::dup3(brought.get(), room, flags & SOCK_CLOEXEC);
-  if ((flags & SOCK_NONBLOCK) != 0) sys::fcntl(fd, F_SETFL, sys::fcntl(fd, F_GETFL) | O_NONBLOCK);
+  if ((flags & SOCK_NONBLOCK) != 0) set_nonblocking(fd, true);
   SocketOptions inherited = options_;
   write_inherited_options(inherited, fd);
   count(&ClientCounters::kernel_accepts);
@@ -856,10 +861,7 @@ void SocketFile::close_now(int fd, bool may_linger) {
     }
     the_stack().flush();
   }
-  if (datagram_ != nullptr) {
-    groups_.drop(the_stack().ports());
-    std::exchange(datagram_, nullptr)->close();
-  }
+  close_datagram();
   if (placement_ == Placement::kLent) Process::instance().relocation().remove(*this);
   placement_ = Placement::kKernel;
   fd_ = -1;

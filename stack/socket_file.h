@@ -202,6 +202,7 @@ class SocketFile : public OpenFile, private EndpointOwner {
   void follow_kernel_name() UP_REQUIRES(stack_mutex);
   // After whatever may change which groups are received directly.
   void follow_groups() UP_REQUIRES(stack_mutex);
+  void close_datagram() UP_REQUIRES(stack_mutex);
   void leave_to_kernel() UP_REQUIRES(stack_mutex);
   // The kernel socket is O_NONBLOCK, whatever the program has set.
   bool hides_nonblocking() const UP_REQUIRES(stack_mutex) {

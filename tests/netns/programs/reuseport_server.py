@@ -3,11 +3,11 @@
 A datagram comes back behind the number of the worker.
 """
 
-import os
-import signal
 import socket
 import sys
 import threading
+
+from workers import run_workers
 
 
 def echo(connection):
@@ -32,20 +32,7 @@ def work(protocol, port, number):
 
 def main():
     protocol, port, workers = sys.argv[1], *map(int, sys.argv[2:])
-    children = []
-    for number in range(workers):
-        child = os.fork()
-        if child == 0:
-            work(protocol, port, number)
-        children.append(child)
-
-    def stop(*_):
-        for child in children:
-            os.kill(child, signal.SIGTERM)
-        sys.exit(0)
-    signal.signal(signal.SIGTERM, stop)
-    while True:
-        signal.pause()
+    run_workers(workers, lambda number: work(protocol, port, number))
 
 
 main()
