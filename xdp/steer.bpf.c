@@ -180,15 +180,16 @@ static __always_inline int steer(struct xdp_md* ctx, int family, struct cursor* 
     return XDP_PASS;
   }
   int to_group = flow.protocol == IPPROTO_UDP && is_group(family, flow.local_ip);
+  int member = to_group ? find_member(&flow) : -1;
   struct up_address* to = to_group ? 0 : find_address(flow.local_ip);
-  if (to_group ? find_member(&flow) < 0 : !to || to->where != UP_ADDRESS_HERE) {
+  if (to_group ? member < 0 : !to || to->where != UP_ADDRESS_HERE) {
     count(UP_STEER_pass_address, 1);
     return XDP_PASS;
   }
   /* parse_ports() has seen that the header is there; the cursor still stands before it. */
   int is_new = flow.protocol == IPPROTO_TCP && cursor->at + 20 <= cursor->end && opens(cursor->at);
   int shared = 0;
-  int slot = to_group ? find_member(&flow) : find_slot(family, &flow, is_new, &shared);
+  int slot = to_group ? member : find_slot(family, &flow, is_new, &shared);
   if (slot < 0) {
     count(UP_STEER_pass_port, 1);
     return XDP_PASS;

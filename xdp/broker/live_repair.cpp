@@ -16,19 +16,13 @@
 
 #include "base/fd.h"
 #include "base/sys.h"
+#include "xdp/broker/set_option.h"
 
 namespace underpass {
 
 namespace {
 
 constexpr size_t kPieceBytes = 256 * 1024;
-
-template <class T>
-Result<void> set(int socket, int level, int name, const T& value) {
-  const int done = sys::setsockopt(socket, level, name, &value, sizeof value);
-  if (done < 0) return Error{-done};
-  return {};
-}
 
 template <class T>
 Result<T> get(int socket, int level, int name) {
@@ -40,7 +34,7 @@ Result<T> get(int socket, int level, int name) {
 }
 
 Result<uint32_t> sequence_of(int socket, int queue) {
-  if (auto chosen = set(socket, IPPROTO_TCP, TCP_REPAIR_QUEUE, queue); !chosen) {
+  if (auto chosen = set_option(socket, IPPROTO_TCP, TCP_REPAIR_QUEUE, queue); !chosen) {
     return Error{chosen.error()};
   }
   return get<uint32_t>(socket, IPPROTO_TCP, TCP_QUEUE_SEQ);
@@ -93,12 +87,13 @@ bool has_filter(int socket) {
 Result<void> drop_what_comes(int socket) {
   sock_filter nothing{BPF_RET | BPF_K, 0, 0, 0};
   const sock_fprog program{1, &nothing};
-  return set(socket, SOL_SOCKET, SO_ATTACH_FILTER, program);
+  return set_option(socket, SOL_SOCKET, SO_ATTACH_FILTER, program);
 }
 
 // What peeking at a queue in repair mode shows.
 Result<void> append_queue(int socket, int queue, uint32_t bytes, int file, size_t offset) {
-  if (auto chosen = set(socket, IPPROTO_TCP, TCP_REPAIR_QUEUE, queue); !chosen) return chosen;
+  if (auto chosen = set_option(socket, IPPROTO_TCP, TCP_REPAIR_QUEUE, queue); !chosen)
+    return chosen;
   if (bytes == 0) return {};
   // A peek begins at the beginning each time, so it is one.
   std::vector<uint8_t> all(bytes);
@@ -136,7 +131,7 @@ Result<LiveRepair> LiveRepair::begin(int socket) {
   const auto reuses = get<int>(socket, SOL_SOCKET, SO_REUSEADDR);
   repair.reuses_address_ = reuses ? *reuses : 0;
   auto done = drop_what_comes(socket);
-  if (done) done = set(socket, IPPROTO_TCP, TCP_REPAIR, int{TCP_REPAIR_ON});
+  if (done) done = set_option(socket, IPPROTO_TCP, TCP_REPAIR, int{TCP_REPAIR_ON});
   if (!done) return Error{done.error()};
   repair.in_repair_ = true;
   return repair;
@@ -150,13 +145,13 @@ LiveRepair::LiveRepair(LiveRepair&& other) noexcept
 LiveRepair::~LiveRepair() {
   if (socket_ < 0) return;
   const int none = 0;
-  static_cast<void>(set(socket_, SOL_SOCKET, SO_DETACH_FILTER, none));
+  static_cast<void>(set_option(socket_, SOL_SOCKET, SO_DETACH_FILTER, none));
   if (!in_repair_) return;
-  static_cast<void>(set(socket_, IPPROTO_TCP, TCP_REPAIR_QUEUE, int{TCP_NO_QUEUE}));
+  static_cast<void>(set_option(socket_, IPPROTO_TCP, TCP_REPAIR_QUEUE, int{TCP_NO_QUEUE}));
   // A connection that is still there asks the peer for what was dropped (a window probe).
-  static_cast<void>(set(socket_, IPPROTO_TCP, TCP_REPAIR, int{TCP_REPAIR_OFF}));
+  static_cast<void>(set_option(socket_, IPPROTO_TCP, TCP_REPAIR, int{TCP_REPAIR_OFF}));
   // Repair mode takes SO_REUSEADDR away.
-  static_cast<void>(set(socket_, SOL_SOCKET, SO_REUSEADDR, reuses_address_));
+  static_cast<void>(set_option(socket_, SOL_SOCKET, SO_REUSEADDR, reuses_address_));
 }
 
 Result<void> LiveRepair::read(ConnectionState& connection) {
@@ -218,7 +213,7 @@ Result<void> LiveRepair::take(const ConnectionState& connection) {
   sockaddr_storage address;
   const socklen_t length = connection.local.to_sockaddr(*family, address);
   const auto* const plain = reinterpret_cast<const sockaddr*>(&address);
-  auto held = set(holder.get(), IPPROTO_TCP, TCP_REPAIR, int{TCP_REPAIR_ON});
+  auto held = set_option(holder.get(), IPPROTO_TCP, TCP_REPAIR, int{TCP_REPAIR_ON});
   if (!held) return held;
   if (const int error = -sys::bind(holder.get(), plain, length); error > 0) return Error{error};
   sockaddr nobody{};

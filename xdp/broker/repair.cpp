@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/sys.h"
+#include "xdp/broker/set_option.h"
 
 namespace underpass {
 
@@ -26,13 +27,6 @@ constexpr int kSpareBufferBytes = 256 * 1024;
 constexpr int kMaxBufferBytes = 16 * 1024 * 1024;
 constexpr size_t kPieceBytes = 256 * 1024;
 
-template <class T>
-Result<void> set(int socket, int level, int name, const T& value) {
-  const int done = sys::setsockopt(socket, level, name, &value, sizeof value);
-  if (done < 0) return Error{-done};
-  return {};
-}
-
 int get(int socket, int level, int name) {
   int value = 0;
   socklen_t bytes = sizeof value;
@@ -44,12 +38,12 @@ int get(int socket, int level, int name) {
 void enlarge(int socket, int name, int force, uint64_t wanted) {
   const auto bytes = static_cast<int>(std::min<uint64_t>(wanted, kMaxBufferBytes));
   if (get(socket, SOL_SOCKET, name) / 2 >= bytes) return;
-  static_cast<void>(set(socket, SOL_SOCKET, force, bytes));
+  static_cast<void>(set_option(socket, SOL_SOCKET, force, bytes));
 }
 
 Result<void> set_sequence(int socket, int queue, uint32_t sequence) {
-  auto done = set(socket, IPPROTO_TCP, TCP_REPAIR_QUEUE, queue);
-  if (done) done = set(socket, IPPROTO_TCP, TCP_QUEUE_SEQ, sequence);
+  auto done = set_option(socket, IPPROTO_TCP, TCP_REPAIR_QUEUE, queue);
+  if (done) done = set_option(socket, IPPROTO_TCP, TCP_QUEUE_SEQ, sequence);
   return done;
 }
 
@@ -86,17 +80,17 @@ Result<void> send_from(int socket, int bytes_fd, uint64_t offset, uint64_t bytes
 void limit_buffers(int socket, uint32_t bytes) {
   const int limit = std::min(get(socket, SOL_SOCKET, SO_SNDBUF), static_cast<int>(bytes));
   // The kernel doubles it.
-  static_cast<void>(set(socket, SOL_SOCKET, SO_SNDBUFFORCE, limit / 2));
+  static_cast<void>(set_option(socket, SOL_SOCKET, SO_SNDBUFFORCE, limit / 2));
   constexpr int kReceiveLock = 2;  // SOCK_RCVBUF_LOCK
   const int locks = get(socket, SOL_SOCKET, SO_BUF_LOCK) | kReceiveLock;
-  static_cast<void>(set(socket, SOL_SOCKET, SO_BUF_LOCK, locks));
+  static_cast<void>(set_option(socket, SOL_SOCKET, SO_BUF_LOCK, locks));
 }
 
 Result<Repair> Repair::begin(int socket) {
   Repair repair(socket, get(socket, SOL_SOCKET, SO_DOMAIN));
   repair.reuses_address_ = get(socket, SOL_SOCKET, SO_REUSEADDR);
   repair.buffer_locks_ = get(socket, SOL_SOCKET, SO_BUF_LOCK);
-  auto on = set(socket, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_ON);
+  auto on = set_option(socket, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_ON);
   if (on) return repair;
   repair.socket_ = -1;
   return Error{on.error()};
@@ -145,13 +139,13 @@ Result<void> Repair::connect(const ConnectionState& connection) {
   if (connection.timestamps == 0) return {};
   // The lowest bit would make its clock one of microseconds; one millisecond on harms nobody.
   const uint32_t even = connection.timestamp + (connection.timestamp & 1U);
-  return set(socket_, IPPROTO_TCP, TCP_TIMESTAMP, even);
+  return set_option(socket_, IPPROTO_TCP, TCP_TIMESTAMP, even);
 }
 
 Result<void> Repair::fill_queues(const ConnectionState& connection, int bytes_fd) {
-  auto done = set(socket_, IPPROTO_TCP, TCP_REPAIR_QUEUE, int{TCP_RECV_QUEUE});
+  auto done = set_option(socket_, IPPROTO_TCP, TCP_REPAIR_QUEUE, int{TCP_RECV_QUEUE});
   if (done) done = send_from(socket_, bytes_fd, 0, connection.unread_bytes);
-  if (done) done = set(socket_, IPPROTO_TCP, TCP_REPAIR_QUEUE, int{TCP_SEND_QUEUE});
+  if (done) done = set_option(socket_, IPPROTO_TCP, TCP_REPAIR_QUEUE, int{TCP_SEND_QUEUE});
   if (done) {
     done = send_from(socket_, bytes_fd, connection.unread_bytes, connection.in_flight_bytes);
   }
@@ -165,11 +159,11 @@ Result<void> Repair::set_window(const ConnectionState& connection) {
   window.max_window = std::max(connection.largest_send_window, connection.send_window);
   window.rcv_wnd = connection.receive_window;
   window.rcv_wup = connection.receive_next;
-  return set(socket_, IPPROTO_TCP, TCP_REPAIR_WINDOW, window);
+  return set_option(socket_, IPPROTO_TCP, TCP_REPAIR_WINDOW, window);
 }
 
 Result<void> Repair::queue_fin() {
-  auto done = set(socket_, IPPROTO_TCP, TCP_REPAIR_QUEUE, int{TCP_SEND_QUEUE});
+  auto done = set_option(socket_, IPPROTO_TCP, TCP_REPAIR_QUEUE, int{TCP_SEND_QUEUE});
   if (!done) return done;
   const int error = -sys::shutdown(socket_, SHUT_WR);
   if (error > 0) return Error{error};
@@ -178,11 +172,11 @@ Result<void> Repair::queue_fin() {
 
 Result<void> Repair::finish() {
   const int socket = std::exchange(socket_, -1);
-  static_cast<void>(set(socket, IPPROTO_TCP, TCP_REPAIR_QUEUE, int{TCP_NO_QUEUE}));
-  auto done = set(socket, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF);
+  static_cast<void>(set_option(socket, IPPROTO_TCP, TCP_REPAIR_QUEUE, int{TCP_NO_QUEUE}));
+  auto done = set_option(socket, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF);
   // Repair mode takes SO_REUSEADDR away; forced sizes count as set by the program.
-  static_cast<void>(set(socket, SOL_SOCKET, SO_REUSEADDR, reuses_address_));
-  static_cast<void>(set(socket, SOL_SOCKET, SO_BUF_LOCK, buffer_locks_));
+  static_cast<void>(set_option(socket, SOL_SOCKET, SO_REUSEADDR, reuses_address_));
+  static_cast<void>(set_option(socket, SOL_SOCKET, SO_BUF_LOCK, buffer_locks_));
   return done;
 }
 
