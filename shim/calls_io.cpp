@@ -131,6 +131,20 @@ ssize_t write_with_flags(int fd, const iovec* pieces, int count, HowToTransfer h
   return write_pieces(fd, pieces, count, message_flags(how.rwf_flags));
 }
 
+// Behind such a message sendmmsg(2) sends no other (__sys_sendmmsg() in net/socket.c). A probe sends
+// nothing, whatever it says (ip_make_skb() in net/ipv4/ip_output.c).
+bool leaves_bytes(int fd, const mmsghdr& sent, int flags) {
+  const msghdr& message = sent.msg_hdr;
+  size_t asked = 0;
+  for (size_t i = 0; i < message.msg_iovlen; ++i) asked += message.msg_iov[i].iov_len;
+  if (asked > sent.msg_len) return true;
+  // MSG_PROBE, by libc's name for it.
+  if (asked == 0 || (flags & MSG_PROXY) == 0) return false;
+  HeldFile file(fd);
+  const SocketFile* const socket = file.socket();
+  return socket != nullptr && !socket->is_stream_socket();
+}
+
 // True when the fd is a connection or datagram socket of the stack, or was one, and has an error of
 // it.
 bool is_bypassed(int fd) {
@@ -183,10 +197,11 @@ UP_EXPORT int sendmmsg(int fd, mmsghdr* messages, unsigned count, int flags) {
     return real().sendmmsg(fd, messages, count, flags);
   }
   int done = 0;
-  for (; done < static_cast<int>(std::min<unsigned>(count, IOV_MAX)); ++done) {
+  while (done < static_cast<int>(std::min<unsigned>(count, IOV_MAX))) {
     const ssize_t sent = ::sendmsg(fd, &messages[done].msg_hdr, flags);
     if (sent < 0) break;
     messages[done].msg_len = static_cast<unsigned>(sent);
+    if (leaves_bytes(fd, messages[done++], flags)) break;
   }
   return done == 0 && count != 0 ? -1 : done;
 }
