@@ -455,6 +455,7 @@ Result<void> SocketFile::finish_connect() {
   connect_reported_ = true;
   // Once connected it stays so for connect(2), whatever has become of it (SS_CONNECTED).
   if (connect_succeeded_) return Error{EISCONN};
+  if (connect_shut_) return Error{EINVAL};
   while (stream_->connecting()) {
     if (nonblocking_) return Error{first_call ? EINPROGRESS : EALREADY};
     auto waited = wait_for(EPOLLOUT, true, deadline);
@@ -481,6 +482,11 @@ Result<void> SocketFile::finish_connect() {
   return {};
 }
 
+// As sk_state has it: what is in TIME-WAIT is no socket any more.
+bool SocketFile::is_closed() const {
+  return stream_->gone() || stream_->state() == SocketState::kTimeWait;
+}
+
 // A failed connect leaves the socket unconnected, and it may be used again (as Linux, unlike POSIX,
 // allows).
 void SocketFile::discard_stream() {
@@ -488,6 +494,7 @@ void SocketFile::discard_stream() {
   stream_ = nullptr;
   connect_reported_ = false;
   connect_succeeded_ = false;
+  connect_shut_ = false;
   place(Placement::kUnplaced);
 }
 
@@ -754,6 +761,8 @@ Result<void> SocketFile::shutdown(int how) {
     case Placement::kStream: {
       const bool known = how == SHUT_RD || how == SHUT_WR || how == SHUT_RDWR;
       if (known && stream_->connecting()) return disconnect_stream();
+      // A connect whose outcome nobody has asked for is over then: SS_CONNECTING ends.
+      if (known && !connect_succeeded_) (is_closed() ? connect_shut_ : connect_succeeded_) = true;
       auto done = stream_->shutdown(how);
       the_stack().flush();
       return done;
@@ -892,7 +901,7 @@ void SocketFile::apply_options() {
 // What the kernel socket, which is closed, would accept (do_tcp_setsockopt() in net/ipv4/tcp.c).
 bool SocketFile::refuses_option(int level, int name, const void* value, socklen_t length) const {
   if (stream_ == nullptr || level != IPPROTO_TCP) return false;
-  if (stream_->gone() || stream_->state() == SocketState::kTimeWait) return false;
+  if (is_closed()) return false;
   int number = 0;
   if (length < sizeof number || !is_user_memory(value, length)) return false;
   std::memcpy(&number, value, sizeof number);

@@ -235,6 +235,7 @@ class SocketFile : public OpenFile, private EndpointOwner {
   bool pending_kernel_error() UP_REQUIRES(stack_mutex);
   void apply_options() UP_REQUIRES(stack_mutex);
   void note_options_of_listener() UP_REQUIRES(stack_mutex);
+  bool is_closed() const UP_REQUIRES(stack_mutex);
   void discard_stream() UP_REQUIRES(stack_mutex);
   Result<void> disconnect_stream() UP_REQUIRES(stack_mutex);
   int dissolved_error(int otherwise) UP_REQUIRES(stack_mutex);
@@ -269,6 +270,8 @@ class SocketFile : public OpenFile, private EndpointOwner {
   bool accepted_ = false;
   bool connect_reported_ = false;  // a blocking connect was interrupted or returned EINPROGRESS
   bool connect_succeeded_ = false;
+  // It had failed, and was shut before anybody learnt of it: SS_DISCONNECTING.
+  bool connect_shut_ = false;
   // What getsockname(2) says once the connection is gone, where the kernel socket has another name.
   SocketAddress name_without_stream_{};
   uint32_t disconnects_ = 0;  // sk_disconnects
