@@ -131,8 +131,8 @@ ssize_t write_with_flags(int fd, const iovec* pieces, int count, HowToTransfer h
   return write_pieces(fd, pieces, count, message_flags(how.rwf_flags));
 }
 
-// Behind such a message sendmmsg(2) sends no other (__sys_sendmmsg() in net/socket.c). A probe sends
-// nothing, whatever it says (ip_make_skb() in net/ipv4/ip_output.c).
+// Behind such a message sendmmsg(2) sends no other (__sys_sendmmsg() in net/socket.c). A probe
+// sends nothing, whatever it says (ip_make_skb() in net/ipv4/ip_output.c).
 bool leaves_bytes(int fd, const mmsghdr& sent, int flags) {
   const msghdr& message = sent.msg_hdr;
   size_t asked = 0;
