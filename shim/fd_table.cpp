@@ -54,7 +54,11 @@ void FdTable::drop(int fd) {
   if (!maybe_ours(fd)) return;
   OpenFile* const file = entries_[fd].exchange(nullptr, std::memory_order_relaxed);
   if (file == nullptr) return;
-  if (file->remove_fd(fd)) file->last_close(fd);
+  if (file->remove_fd(fd)) {
+    file->last_close(fd);
+  } else {
+    file->notify(kRenumbered);
+  }
   file->unref();
 }
 

@@ -16,20 +16,38 @@ namespace {
 constexpr short kAlways = POLLERR | POLLHUP;
 constexpr uint64_t kKernelTurnNs = 20 * kNsPerUs;
 
+// What wakes a poll(2): of sockets, whoever waits to read or to write is told of everything of that
+// kind, and a change of state is told to all (sock_def_readable(), sock_def_write_space() and
+// sock_def_wakeup() in net/core/sock.c). It then looks at its numbers anew: one may be closed by
+// now.
+Readiness woken_by(short events) {
+  constexpr Readiness kOfReaders = EPOLLIN | EPOLLPRI | EPOLLRDNORM | EPOLLRDBAND;
+  constexpr Readiness kOfWriters = EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND;
+  const auto asked = static_cast<Readiness>(events);
+  return asked | EPOLLRDHUP | ((asked & kOfReaders) != 0 ? kOfReaders : 0) |
+         ((asked & kOfWriters) != 0 ? kOfWriters : 0);
+}
+
+class Poll;
+
 // One file of ours: its place among the program's pollfds, and what wakes us.
-struct Watched {
-  Watched(Waiter& waiter, OpenFile& open, size_t place, short events) UP_NO_THREAD_SAFETY
-      : file(&open),
-        index(place),
-        observation(waiter, static_cast<Readiness>(events)) {
+struct Watched : WaiterObservation {
+  Watched(Waiter& waiter, Poll& whole, OpenFile& open, size_t place,
+          short events) UP_NO_THREAD_SAFETY : WaiterObservation(waiter, woken_by(events)),
+                                              poll(whole),
+                                              file(&open),
+                                              index(place) {
     file->call_begins();
   }
-  ~Watched() UP_NO_THREAD_SAFETY { file->call_ends(); }
-  Watched(const Watched&) = delete;
-  Watched& operator=(const Watched&) = delete;
+  ~Watched() override UP_NO_THREAD_SAFETY {
+    detach();
+    file->call_ends();
+  }
+  void notify(Readiness events) UP_REQUIRES(stack_mutex) override;
+
+  Poll& poll;
   Ref<OpenFile> file;
   size_t index;
-  WaiterObservation observation;
 };
 
 // A poll(2) in progress. Lives under the lock.
@@ -53,6 +71,9 @@ class Poll {
   }
   // Revents of kernel() into the program's array.
   void merge_kernel();
+  // The program has closed it: the wait goes on with the kernel's file, and ends at the next news.
+  void renumber(const Watched& one);
+  bool has_closed() const { return has_closed_; }
   int count() const;
   bool has_invalid() const;
 
@@ -66,7 +87,13 @@ class Poll {
   std::vector<pollfd> kernel_;
   std::vector<size_t> kernel_index_;
   size_t pure_kernel_ = 0;  // of kernel_: not the kernel side of a file of ours
+  bool has_closed_ = false;
 };
+
+void Watched::notify(Readiness events) {
+  if ((events & kRenumbered) != 0) return poll.renumber(*this);
+  WaiterObservation::notify(events);
+}
 
 class PollWaits {
  public:
@@ -87,8 +114,7 @@ void Poll::build() {
     OpenFile* const file = FdTable::find_to_wait(one.fd, static_cast<Readiness>(one.events));
     short events = one.events;
     if (file != nullptr) {
-      watched_.emplace_back(waiter_, *file, i, one.events);
-      watched_.back().observation.attach(*file);
+      watched_.emplace_back(waiter_, *this, *file, i, one.events).attach(*file);
       events = static_cast<short>((one.events | always_) &
                                   static_cast<short>(file->kernel_events() & 0x7fffU));
       if (events == 0) continue;
@@ -108,6 +134,13 @@ void Poll::merge_kernel() {
     const auto asked = static_cast<short>(said & (one.events | always_ | POLLNVAL));
     if (said != 0 && asked == 0) ended_.push_back(kernel_index_[i]);
     one.revents = static_cast<short>(one.revents | asked);
+  }
+}
+
+void Poll::renumber(const Watched& one) {
+  has_closed_ = true;
+  for (size_t i = 0; i < kernel_.size(); ++i) {
+    if (kernel_index_[i] == one.index) kernel_[i].fd = one.file->fd();
   }
 }
 
@@ -185,6 +218,7 @@ Result<int> poll_files(std::span<pollfd> fds, Deadline deadline, const sigset_t*
     }
     switch (woke) {
       case Waiter::Woke::kKernel: {
+        if (poll.has_closed()) break;
         poll.merge_kernel();
         const int woken = poll.look(true);
         if (woken > 0) return woken;

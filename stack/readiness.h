@@ -24,6 +24,9 @@ constexpr Readiness kClosed = 1U << 25;
 
 // Beside them in a notification: the program itself has done it, and gets no SIGIO.
 constexpr Readiness kByTheProgram = 1U << 26;
+// Beside nothing else: the program has closed a number, and calls in progress may have to use
+// another one for the kernel's file (OpenFile::fd()).
+constexpr Readiness kRenumbered = 1U << 27;
 
 class ReadinessSource;
 

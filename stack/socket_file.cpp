@@ -833,6 +833,7 @@ void SocketFile::last_close(int fd) {
     closing_ = private_duplicate(fd);
     if (closing_) {
       fd_ = closing_.get();
+      notify(kRenumbered);
       return;
     }
   }

@@ -63,6 +63,8 @@ class PollArray {
     at_ = heap_.empty() ? inline_ : heap_.data();
     for (const pollfd& fd : program) at_[count_++] = fd;
   }
+  // Those of the program come first.
+  void renew(std::span<const pollfd> program) { std::copy(program.begin(), program.end(), at_); }
   void add(int fd) {
     if (fd >= 0) at_[count_++] = {fd, POLLIN, 0};
   }
@@ -260,7 +262,9 @@ Waiter::Woke Waiter::sleep(std::span<pollfd> kernel_fds, Deadline deadline, cons
     if (stack != nullptr) stack->drive(monotonic_ns());
     bool kernel_ready = false;
     for (size_t i = 0; i < kernel_fds.size(); ++i) {
-      kernel_fds[i].revents = ready > 0 ? fds.data()[i].revents : short{0};
+      // Of a number that is closed by now ppoll(2) says POLLNVAL, whatever it has woken for.
+      const bool renumbered = fds.data()[i].fd != kernel_fds[i].fd;
+      kernel_fds[i].revents = ready > 0 && !renumbered ? fds.data()[i].revents : short{0};
       kernel_ready = kernel_ready || kernel_fds[i].revents != 0;
     }
     if (notified_) return Woke::kNotified;
@@ -270,6 +274,7 @@ Waiter::Woke Waiter::sleep(std::span<pollfd> kernel_fds, Deadline deadline, cons
     if (monotonic_ns() >= deadline.at_ns) return Woke::kTimeout;
     uint64_t nudges = 0;
     sys::read(event_fd_, &nudges, sizeof nudges);
+    fds.renew(kernel_fds);
   }
 }
 

@@ -37,7 +37,8 @@ class Waiter {
 
   // Called with the lock held, returns with it held; drives the stack meanwhile. Returns at once
   // when notified since the last wait(). `kernel_fds` are polled rarely while spinning and always
-  // before and during sleep; `mask` as in ppoll(2), applied atomically, or null.
+  // before and during sleep, and may get other numbers meanwhile, under the lock; `mask` as in
+  // ppoll(2), applied atomically, or null.
   // A handler of the program runs in here, without the lock, and may jump away: no noexcept above.
   Woke wait(std::span<pollfd> kernel_fds, Deadline deadline, const sigset_t* mask)
       UP_REQUIRES(stack_mutex);

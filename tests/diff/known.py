@@ -68,11 +68,6 @@ KNOWN = [
           _earlier(one, lambda step: step.call == "connect")),
     Known("the order of two paths", "each path has a queue of its own", "| datagrams that come over both paths",
           lambda one: _earlier(one, _by_the_kernel) and (one.kind == "ready" or one.call in _RECEIVERS)),
-    Known("poll after a close", "observers are told what they have asked for", "A `poll` or `select` whose descriptor another",
-          lambda one: _earlier(one, lambda step: step.call in ("close", "dup2")) and (
-              one.kernel.endswith("NVAL") and " returns: 1 revents=" in one.kernel or
-              # What it says is the same, and it says so a moment earlier.
-              " ends: " in one.kernel and one.bypass == one.kernel.replace(" ends: ", " returns: "))),
     Known("the size of buffers", "the stack's are its own; the kernel's grow as it sees fit",
           "| SO_SNDBUF, SO_RCVBUF, TCP_WINDOW_CLAMP | memory", lambda one: one.call == "getsockopt" and (
               one.step.uses("SO_SNDBUF") or one.step.uses("SO_RCVBUF")), goes_on=True),
