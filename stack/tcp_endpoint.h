@@ -125,7 +125,8 @@ class TcpEndpoint {
   std::optional<ConnectionSnapshot> snapshot() const UP_REQUIRES(stack_mutex);
 
   // Bytes taken, at least one unless all of `data` is empty. EAGAIN: connecting, or the send buffer
-  // is full. EPIPE, or the pending error, afterwards.
+  // is full. EPIPE, or the pending error, afterwards: a call that has moved `skip_bytes` before
+  // leaves that to the next one.
   Result<size_t> send(std::span<const iovec> data, size_t skip_bytes, int flags)
       UP_REQUIRES(stack_mutex);
   // 0: end of stream. EAGAIN: nothing yet. MSG_PEEK and MSG_TRUNC as in tcp(7).

@@ -229,7 +229,7 @@ Result<size_t> TcpEndpoint::receive(std::span<const iovec> data, size_t skip_byt
   if (!empty) return copied;
   // After the peer's FIN there is nothing but the end, also behind a reset (SOCK_DONE).
   if (peer_finished_) return size_t{0};
-  if (error_ != 0) return Error{take_error()};
+  if (error_ != 0) return Error{skip_bytes != 0 ? error_ : take_error()};
   if (shut_read_ || (pcb_ == nullptr && !connecting_)) return size_t{0};
   return Error{EAGAIN};
 }

@@ -60,7 +60,7 @@ size_t TcpEndpoint::write(std::span<const iovec> data, size_t skip_bytes, bool m
 
 Result<size_t> TcpEndpoint::send(std::span<const iovec> data, size_t skip_bytes, int flags) {
   if (closed_) return Error{EAGAIN};
-  if (error_ != 0) return Error{take_error()};
+  if (error_ != 0) return Error{skip_bytes != 0 ? error_ : take_error()};
   if (shut_write_ || (pcb_ == nullptr && !connecting_)) return Error{EPIPE};
   if (connecting_) return Error{EAGAIN};
   stack_.enter();
