@@ -72,7 +72,7 @@ class Poll {
   // Revents of kernel() into the program's array.
   void merge_kernel();
   // The program has closed it: the wait goes on with the kernel's file, and ends at the next news.
-  void renumber(const Watched& one);
+  void renumber(const Watched& one) UP_REQUIRES(stack_mutex);
   bool has_closed() const { return has_closed_; }
   int count() const;
   bool has_invalid() const;

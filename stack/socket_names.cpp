@@ -85,14 +85,17 @@ bool SocketFile::has_port() const {
   return (datagram_ != nullptr && datagram_->is_bound()) || kernel_name().port != 0;
 }
 
-// Its kernel socket has no port, and would take one. What is wrong with the address comes first
-// (__inet_bind()).
+// Its kernel socket has no port, and would take one. One that has a port says what is wrong: of the
+// address first (__inet_bind()), or that it has one already (__inet6_bind()).
 Result<void> SocketFile::bind_accepted(const sockaddr* address, socklen_t length) {
   const Fd other(sys::socket(family_, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (!other) return Error{ENOBUFS};
-  auto bound = from_kernel(sys::bind(other.get(), address, length));
-  if (bound || bound.error() == EADDRINUSE) return Error{EINVAL};
-  return bound;
+  sockaddr_storage storage;
+  const SocketAddress anywhere{IpAddress::any(family_), 0, 0};
+  const socklen_t bytes = anywhere.to_sockaddr(family_, storage);
+  if (!other || sys::bind(other.get(), reinterpret_cast<sockaddr*>(&storage), bytes) < 0) {
+    return Error{ENOBUFS};
+  }
+  return from_kernel(sys::bind(other.get(), address, length));
 }
 
 Result<void> SocketFile::bind(const sockaddr* address, socklen_t length) {
