@@ -20,6 +20,9 @@ namespace {
 constexpr Readiness kAlways = EPOLLERR | EPOLLHUP;
 // What is not an event but a way of reporting.
 constexpr uint32_t kModes = EPOLLET | EPOLLONESHOT | EPOLLWAKEUP | EPOLLEXCLUSIVE;
+// EPOLLEXCLUSIVE_OK_BITS in fs/eventpoll.c.
+constexpr uint32_t kBesideExclusive =
+    EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE;
 // While there are events of the stack, kernel sides are looked at this often: a system call each.
 constexpr uint64_t kKernelPollNs = 20 * kNsPerUs;
 // A program that polls without waiting, over and over, finds the kernel sides of our files looked
@@ -46,6 +49,11 @@ struct EpollSet::Item : Observation {
       : set(owner), fd(number), file(&open), cookie(name) {}
 
   void notify(Readiness events) UP_REQUIRES(stack_mutex) override;
+  // ep_poll_callback() in fs/eventpoll.c.
+  bool takes_it(Readiness events) const UP_REQUIRES(stack_mutex) override {
+    return set.waiting_ != 0 && (events & interest() & (EPOLLIN | EPOLLOUT)) != 0;
+  }
+  bool is_exclusive() const { return (event.events & EPOLLEXCLUSIVE) != 0; }
   Readiness interest() const { return armed ? (event.events & ~kModes) | kAlways : Readiness{0}; }
 
   EpollSet& set;
@@ -153,6 +161,11 @@ EpollSet::Item* EpollSet::find(int fd, const OpenFile& file) {
 Result<void> EpollSet::control(int operation, int fd, OpenFile& file, const epoll_event* event) {
   if (&file == this) return Error{EINVAL};
   if (operation != EPOLL_CTL_DEL && !is_user_object(event)) return Error{EFAULT};
+  if (operation != EPOLL_CTL_DEL && (event->events & EPOLLEXCLUSIVE) != 0 &&
+      (operation == EPOLL_CTL_MOD || file.epoll() != nullptr ||
+       (event->events & ~kBesideExclusive) != 0)) {
+    return Error{EINVAL};
+  }
   Item* const item = find(fd, file);
   switch (operation) {
     case EPOLL_CTL_ADD:
@@ -160,7 +173,7 @@ Result<void> EpollSet::control(int operation, int fd, OpenFile& file, const epol
       return add(fd, file, *event);
     case EPOLL_CTL_MOD:
       if (item == nullptr) return Error{ENOENT};
-      if (event->events & EPOLLEXCLUSIVE) return Error{EINVAL};
+      if (item->is_exclusive()) return Error{EINVAL};
       return modify(*item, *event);
     case EPOLL_CTL_DEL:
       if (item == nullptr) return Error{ENOENT};
@@ -183,7 +196,11 @@ Result<void> EpollSet::add(int fd, OpenFile& file, const epoll_event& event) {
   Item& item = *made;
   item.event = event;
   items_.emplace(fd, std::move(made));
-  item.attach(file);
+  if (item.is_exclusive()) {
+    item.attach_exclusively(file);
+  } else {
+    item.attach(file);
+  }
   note_listener(item);
   update_kernel_side(item);
   if (file.readiness() & item.interest()) enqueue(item);
@@ -260,6 +277,8 @@ void EpollSet::enqueue(Item& item) {
     (last_ != nullptr ? last_->next : first_) = &item;
     last_ = &item;
   }
+  ++wakes_;
+  waiting_ = 0;
   notify(EPOLLIN | EPOLLRDNORM);
 }
 
@@ -372,6 +391,20 @@ size_t EpollSet::collect_all(std::span<epoll_event> out, bool may_wait) {
 
 // ---- waiting
 
+// A thread that nothing has woken yet.
+struct EpollSet::Waiting {
+  explicit Waiting(EpollSet& one) UP_NO_THREAD_SAFETY : set(&one), wakes(one.wakes_) {
+    ++set->waiting_;
+  }
+  ~Waiting() UP_NO_THREAD_SAFETY {
+    if (wakes == set->wakes_) --set->waiting_;
+  }
+  Waiting(const Waiting&) = delete;
+  Waiting& operator=(const Waiting&) = delete;
+  EpollSet* set;
+  const uint64_t wakes;
+};
+
 Result<int> EpollSet::wait(std::span<epoll_event> out, Deadline deadline, const sigset_t* mask) {
   const Ref<EpollSet> alive(this);
   Waiter waiter;
@@ -388,6 +421,7 @@ Result<int> EpollSet::wait(std::span<epoll_event> out, Deadline deadline, const 
     Waiter::Woke woke{};
     {
       const WaitsFor waits(*this);
+      const Waiting waiting(*this);
       woke = waiter.wait(ask_kernel ? std::span<pollfd>(&kernel, 1) : std::span<pollfd>(), deadline,
                          mask);
     }

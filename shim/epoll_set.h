@@ -60,6 +60,8 @@ class EpollSet : public OpenFile {
  private:
   struct Item;
   friend struct Item;
+  struct Waiting;
+  friend struct Waiting;
 
   EpollSet(int fd, Fd shadow, Fd wake);
 
@@ -91,6 +93,8 @@ class EpollSet : public OpenFile {
   int listeners_ = 0;
   int kernel_sides_ = 0;
   int waits_in_kernel_ = 0;
+  int waiting_ = 0;     // threads, since the last wake
+  uint64_t wakes_ = 0;  // of all of them
   uint64_t kernel_polled_ns_ = 0;
   uint32_t empty_polls_ = 0;      // one after the other
   uint32_t collected_alone_ = 0;  // collections without a look at the kernel

@@ -6,10 +6,27 @@ namespace underpass {
 void Observation::attach(ReadinessSource& source) {
   detach();
   source_ = &source;
+  exclusive_ = false;
   next_ = source.first_;
   previous_ = nullptr;
   if (next_ != nullptr) next_->previous_ = this;
   source.first_ = this;
+}
+
+// Behind all others, in the order of their coming.
+void Observation::attach_exclusively(ReadinessSource& source) {
+  Observation* last = source.first_;
+  while (last != nullptr && last->next_ != nullptr) last = last->next_;
+  if (last == nullptr) {
+    attach(source);
+  } else {
+    detach();
+    source_ = &source;
+    next_ = nullptr;
+    previous_ = last;
+    last->next_ = this;
+  }
+  exclusive_ = true;
 }
 
 void Observation::detach() {
@@ -32,12 +49,20 @@ ReadinessSource::~ReadinessSource() {
   while (first_ != nullptr) first_->detach();
 }
 
+// As __wake_up_common() in kernel/sched/wait.c: a change of state is for all.
 void ReadinessSource::notify(Readiness events) {
+  constexpr Readiness kForOne = kReadable | kWritable | EPOLLPRI | EPOLLRDBAND | EPOLLWRBAND;
+  const bool for_all = (events & ~kForOne) != 0;
+  bool taken = false;
   Walk walk{first_, walk_};
   walk_ = &walk;
   while (walk.next != nullptr) {
     Observation* current = walk.next;
     walk.next = current->next_;
+    if (current->exclusive_ && !for_all) {
+      if (taken) continue;
+      taken = current->takes_it(events);
+    }
     current->notify(events);
   }
   walk_ = walk.outer;

@@ -39,6 +39,9 @@ class Observation {
   virtual ~Observation() { detach(); }
 
   void attach(ReadinessSource& source) UP_REQUIRES(stack_mutex);
+  // Of those that are attached so, one is told of what is there to read or to write: the first that
+  // takes_it(). The others do not learn of it, as on Linux (EPOLLEXCLUSIVE).
+  void attach_exclusively(ReadinessSource& source) UP_REQUIRES(stack_mutex);
   // Idempotent. Allowed inside notify().
   void detach() UP_NO_THREAD_SAFETY;
   ReadinessSource* source() const { return source_; }
@@ -46,10 +49,12 @@ class Observation {
   // Something happened: `events` just became true, or became true again (a new edge: each arrival
   // is one, as in Linux). May attach or detach observations; may not block.
   virtual void notify(Readiness events) UP_REQUIRES(stack_mutex) = 0;
+  virtual bool takes_it(Readiness) const UP_REQUIRES(stack_mutex) { return true; }
 
  private:
   friend class ReadinessSource;
   ReadinessSource* source_ = nullptr;
+  bool exclusive_ = false;
   Observation* next_ = nullptr;
   Observation* previous_ = nullptr;
 };

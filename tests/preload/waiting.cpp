@@ -777,6 +777,63 @@ void epoll_two_sets() {
 }
 
 // An epoll descriptor is itself a file that can be waited for.
+// What a thread that waits on a set of its own says when it is woken.
+std::string woken(int set) {
+  epoll_event event{};
+  const int got = epoll_wait(set, &event, 1, 300);
+  return got < 1 ? "nothing" : event_names(event.events);
+}
+
+// Two sets, a thread at each: of data one is told, of the end both. A set at which nobody waits
+// keeps it for later.
+void epoll_exclusive() {
+  both_ways([](int fd) {
+    const int first = epoll_create1(0);
+    const int second = epoll_create1(0);
+    const int idle = epoll_create1(0);
+    for (const int set : {idle, first, second}) said("add", add(set, fd, EPOLLIN | EPOLLEXCLUSIVE));
+    for (const char* news : {"text 1 x", "text 1 y", "shut 1 1"}) {
+      std::string said_by_first;
+      std::string said_by_second;
+      std::thread one([&] { said_by_first = woken(first); });
+      usleep(50'000);
+      std::thread other([&] { said_by_second = woken(second); });
+      usleep(50'000);
+      peer_said("%s", news);
+      one.join();
+      other.join();
+      note("%s, %s", said_by_first.c_str(), said_by_second.c_str());
+      char buffer[8];
+      said("recv", recv(fd, buffer, sizeof buffer, MSG_DONTWAIT));
+    }
+    note("idle: %s", woken(idle).c_str());
+    for (const int set : {first, second, idle}) close(set);
+  });
+}
+
+void epoll_exclusive_refusals() {
+  both_ways([](int fd) {
+    const int set = epoll_create1(0);
+    const int inner = epoll_create1(0);
+    said("ONESHOT", add(set, fd, EPOLLIN | EPOLLEXCLUSIVE | EPOLLONESHOT));
+    said("RDHUP", add(set, fd, EPOLLIN | EPOLLEXCLUSIVE | EPOLLRDHUP));
+    said("a set", add(set, inner, EPOLLIN | EPOLLEXCLUSIVE));
+    said("add", add(set, fd, EPOLLIN | EPOLLEXCLUSIVE | EPOLLET));
+    said("again", add(set, fd, EPOLLIN | EPOLLEXCLUSIVE | EPOLLET));
+    epoll_event event{};
+    event.events = EPOLLIN | EPOLLEXCLUSIVE;
+    said("mod", epoll_ctl(set, EPOLL_CTL_MOD, fd, &event));
+    event.events = EPOLLIN;
+    said("mod of an exclusive one", epoll_ctl(set, EPOLL_CTL_MOD, fd, &event));
+    event.events = EPOLLIN | EPOLLEXCLUSIVE;
+    said("del", epoll_ctl(set, EPOLL_CTL_DEL, fd, &event));
+    said("add", add(set, fd, EPOLLIN));
+    said("mod", epoll_ctl(set, EPOLL_CTL_MOD, fd, &event));
+    close(set);
+    close(inner);
+  });
+}
+
 void epoll_nested() {
   both_ways([](int fd) {
     const int inner = epoll_create1(0);
@@ -885,6 +942,8 @@ constexpr Scenario kScenarios[] = {
     {"epoll_mixed", Proof::kTcp, epoll_mixed},
     {"blocked_epoll_wakes", Proof::kTcp, blocked_epoll_wakes},
     {"epoll_two_sets", Proof::kTcp, epoll_two_sets},
+    {"epoll_exclusive", Proof::kTcp, epoll_exclusive},
+    {"epoll_exclusive_refusals", Proof::kTcp, epoll_exclusive_refusals},
     {"epoll_nested", Proof::kTcp, epoll_nested},
     {"epoll_listener", Proof::kTcpHybrid, epoll_listener},
     {"epoll_writable_again", Proof::kTcp, epoll_writable_again},
