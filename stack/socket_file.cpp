@@ -975,8 +975,12 @@ Result<void> SocketFile::get_stream_option(int level, int name, void* value, soc
   const bool of_v6 = level == IPPROTO_IPV6 && family_ == AF_INET6;
   const bool own_family = of_v6 && name == IPV6_ADDRFORM;
   const bool path = of_v6 && name == IPV6_PATHMTU;
+  const bool hops =
+      stream_->syn_hops() != 0 &&
+      ((level == IPPROTO_IP && name == IP_MULTICAST_TTL && stream_->flow().remote.ip.is_v4()) ||
+       (of_v6 && name == IPV6_MULTICAST_HOPS));
   const bool number_of_stack =
-      socket_error || tcp_information || segment_bytes || path_mtu || own_family;
+      socket_error || tcp_information || segment_bytes || path_mtu || own_family || hops;
   if (!number_of_stack && !peer_name && !path) return Error{ENOPROTOOPT};
   if (static_cast<int>(*length) < 0) return Error{EINVAL};
   if (peer_name) return get_peer_name(value, *length);
@@ -989,11 +993,14 @@ Result<void> SocketFile::get_stream_option(int level, int name, void* value, soc
     return {};
   }
   const int number = socket_error ? stream_->take_error()
+                     : hops       ? stream_->syn_hops()
                      : own_family ? family_
                      : segment_bytes
                          ? static_cast<int>(stream_->mss())
                          : static_cast<int>(the_stack().port().capabilities().mtu_bytes);
-  *length = std::min<socklen_t>(*length, sizeof number);
+  // Of IPv4 a byte is enough (do_ip_getsockopt() in net/ipv4/ip_sockglue.c).
+  const bool in_a_byte = level == IPPROTO_IP && *length != 0 && *length < sizeof number;
+  *length = std::min<socklen_t>(*length, in_a_byte && number <= UINT8_MAX ? 1 : sizeof number);
   std::memcpy(value, &number, *length);
   return {};
 }

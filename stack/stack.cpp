@@ -640,6 +640,7 @@ void Stack::deliver_to_listener(pbuf* segment, const Packet& packet) {
     listener->drop_oldest();
   }
   TcpEndpoint* endpoint = TcpEndpoint::passive(*this, made, *listener);
+  endpoint->syn_hops_ = packet.ttl;
   listener->embryonic_.push_back(endpoint);
   settle(*endpoint);
 }

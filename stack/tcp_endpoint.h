@@ -145,6 +145,8 @@ class TcpEndpoint {
   void set_options(const TcpOptions& options) UP_REQUIRES(stack_mutex);
   const TcpOptions& options() const { return options_; }
 
+  // The hop limit of the peer's SYN, from which Linux takes that of multicast; 0: not known.
+  uint8_t syn_hops() const { return syn_hops_; }
   // The pending error, once (SO_ERROR).
   int take_error() UP_REQUIRES(stack_mutex);
   int peek_error() const { return error_; }
@@ -283,6 +285,7 @@ class TcpEndpoint {
   LossRecovery recovery_;
   RoundTrip round_trip_;
   size_t keepalive_index_ = SIZE_MAX;
+  uint8_t syn_hops_ = 0;
   uint64_t opened_ns_ = 0;
   uint64_t rto_started_ns_ = 0;
   uint64_t rto_ns_ = 0;

@@ -57,9 +57,6 @@ KNOWN = [
           lambda one: _earlier(one, lambda step: step.call.startswith("accept")) and one.kind == "result" and
           re.sub(r": \d+", ":", one.kernel) == re.sub(r": \d+", ":", one.bypass) and
           one.call in ("socket", "dup", "accept", "accept4", "epoll_create1", "fcntl", "file")),
-    Known("the multicast TTL of a connection", "the kernel socket behind it has seen no SYN", "| IP_MULTICAST_TTL of an accepted connection |",
-          lambda one: one.call == "getsockopt" and one.step.uses("IP_MULTICAST_TTL") and
-          _earlier(one, lambda step: step.call.startswith("accept")), goes_on=True),
     Known("the segment size of a failed connect", "the kernel socket behind it has never connected",
           "| TCP_MAXSEG, IP_MTU of a socket whose connect has failed |", lambda one: one.call == "getsockopt" and
           (one.step.uses("TCP_MAXSEG") or one.step.uses("IP_MTU")) and _earlier(one, lambda step: step.call == "connect")),
