@@ -59,6 +59,41 @@ void said_header(const msghdr& header) {
        header.msg_controllen);
 }
 
+// The names that programs have of calls with 64 bits of offset, and those that take an offset,
+// which no socket has.
+void names_of_large_files() {
+  both_ways([](int fd) {
+    iovec pieces[2] = {piece("ab", 2), piece("cde", 3)};
+    said("pwritev64v2", pwritev64v2(fd, pieces, 2, -1, 0));
+    peer_said("recv 1 5");
+    said("pwritev64v2 offset", pwritev64v2(fd, pieces, 2, 0, 0));
+    said("pwritev64", pwritev64(fd, pieces, 2, 0));
+    said("pwritev", pwritev(fd, pieces, 2, 0));
+    said("pwrite64", pwrite64(fd, "hello", 5, 0));
+    const int file = must("memfd_create", memfd_create("content", 0));
+    must("write", static_cast<int>(write(file, "0123456789", 10)));
+    off64_t offset = 2;
+    said("sendfile64", sendfile64(fd, file, &offset, 5));
+    note("offset %ld", static_cast<long>(offset));
+    peer_said("recv 1 5");
+    close(file);
+    peer_said("text 1 hello");
+    await_unread(fd, 5);
+    char room[8] = {};
+    iovec into{room, sizeof room};
+    said("preadv64v2 offset", preadv64v2(fd, &into, 1, 0, 0));
+    said("preadv64", preadv64(fd, &into, 1, 0));
+    said("preadv", preadv(fd, &into, 1, 0));
+    said("pread64", pread64(fd, room, sizeof room, 0));
+    said_data("preadv64v2", preadv64v2(fd, &into, 1, -1, 0), room);
+    said("fcntl64", fcntl64(fd, F_SETFL, O_NONBLOCK));
+    note("O_NONBLOCK %d", (fcntl64(fd, F_GETFL) & O_NONBLOCK) != 0);
+    said("read", read(fd, room, sizeof room));
+    said("lseek64", lseek64(fd, 0, SEEK_SET));
+    said("ftruncate64", ftruncate64(fd, 0));
+  });
+}
+
 void every_receiving_call() {
   both_ways([](int fd) {
     char first[4] = {};
@@ -681,6 +716,7 @@ void out_of_band() {
 constexpr Scenario kScenarios[] = {
     {"every_sending_call", Proof::kTcp, every_sending_call},
     {"every_receiving_call", Proof::kTcp, every_receiving_call},
+    {"names_of_large_files", Proof::kTcp, names_of_large_files},
     {"sendfile_in_pieces", Proof::kTcp, sendfile_in_pieces},
     {"stdio", Proof::kTcp, stdio},
     {"peek", Proof::kTcp, peek},

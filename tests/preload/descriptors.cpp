@@ -282,6 +282,55 @@ void close_ranges() {
 }
 
 // What programs do that close everything they do not know.
+// closefrom(3), which daemons call: what is the program's goes, what the library needs stays.
+void close_from_a_number() {
+  // The line to the peer goes with the rest, but for where stderr was.
+  constexpr int kSpared = 2;
+  const int high = std::exchange(control_fd, must("dup2", dup2(control_fd, kSpared)));
+  const int first = connected(1);
+  const int kept = fcntl(first, F_DUPFD, 3);
+  const int second = accepted(2);
+  const int far = fcntl(second, F_DUPFD, 100);
+  closefrom(second);
+  peer_said("recv 2 1");
+  said("F_GETFD", fcntl(far, F_GETFD));
+  said("send", send(first, "hello", 5, 0));
+  peer_said("recv 1 5");
+  const int other = accepted(3);
+  worked("accepted", other);
+  said("send", send(other, "hello", 5, 0));
+  peer_said("recv 3 5");
+  closefrom(3);
+  peer_said("recv 1 1");
+  peer_said("recv 3 1");
+  note("%d %d", fcntl(first, F_GETFD), fcntl(kept, F_GETFD));
+  control_fd = must("dup2", dup2(kSpared, high));
+  dup2(STDOUT_FILENO, kSpared);
+}
+
+extern "C" int isfdtype(int fd, int type) noexcept;
+
+void kinds_of_descriptors() {
+  both_ways([](int fd) {
+    said("isfdtype a socket", isfdtype(fd, S_IFSOCK));
+    said("isfdtype a file", isfdtype(fd, S_IFREG));
+    said("isfdtype none", isfdtype(777, S_IFSOCK));
+    struct stat about {};
+    said("fstat", fstat(fd, &about));
+    note("socket %d, size %ld", S_ISSOCK(about.st_mode), static_cast<long>(about.st_size));
+    char name[64] = {};
+    const std::string link = "/proc/self/fd/" + std::to_string(fd);
+    const auto bytes = readlink(link.c_str(), name, sizeof name - 1);
+    note("link %.8s", bytes > 0 ? name : "none");
+    int ends[2] = {-1, -1};
+    said("socketpair", socketpair(family, SOCK_STREAM, 0, ends));
+    said("tee", tee(fd, fd, 5, 0));
+    said("isatty", isatty(fd));
+    said("fsync", fsync(fd));
+    said("fchdir", fchdir(fd));
+  });
+}
+
 void close_everything() {
   const int fd = connected(1);
   const int epoll = epoll_create1(0);
@@ -388,7 +437,9 @@ constexpr Scenario kScenarios[] = {
     {"dup2_over_stdin", Proof::kTcp, dup2_over_stdin},
     {"numbers_are_reused", Proof::kTcp, numbers_are_reused},
     {"close_ranges", Proof::kTcp, close_ranges},
+    {"close_from_a_number", Proof::kTcp, close_from_a_number},
     {"close_everything", Proof::kTcp, close_everything},
+    {"kinds_of_descriptors", Proof::kTcp, kinds_of_descriptors},
     {"flags_of_descriptors", Proof::kTcp, flags_of_descriptors},
     {"closed_by_syscall", Proof::kTcp, closed_by_syscall},
     {"pass_a_plain_file", Proof::kNone, pass_a_plain_file},

@@ -108,6 +108,121 @@ void all_of_a_datagram_socket() {
   close(fd);
 }
 
+// What socket(7), ip(7), ipv6(7) and tcp(7) name beside those above; most of it is the kernel
+// socket's alone.
+constexpr Option kOthers[] = {
+    {"SO_REUSEPORT", SOL_SOCKET, SO_REUSEPORT, 1},
+    {"SO_DEBUG", SOL_SOCKET, SO_DEBUG, 1},
+    {"SO_PASSCRED", SOL_SOCKET, SO_PASSCRED, 0},
+    {"SO_PASSSEC", SOL_SOCKET, SO_PASSSEC, 0},
+    {"SO_RXQ_OVFL", SOL_SOCKET, SO_RXQ_OVFL, 1},
+    {"SO_LOCK_FILTER", SOL_SOCKET, SO_LOCK_FILTER, 1},
+    {"SO_SELECT_ERR_QUEUE", SOL_SOCKET, SO_SELECT_ERR_QUEUE, 1},
+    {"SO_NOFCS", SOL_SOCKET, SO_NOFCS, 0},
+    {"SO_WIFI_STATUS", SOL_SOCKET, SO_WIFI_STATUS, 0},
+    {"SO_TXREHASH", SOL_SOCKET, 74, 0},
+    {"SO_PREFER_BUSY_POLL", SOL_SOCKET, 69, 0},
+    {"IP_MULTICAST_TTL", IPPROTO_IP, IP_MULTICAST_TTL, 7},
+    {"IP_MULTICAST_LOOP", IPPROTO_IP, IP_MULTICAST_LOOP, 0},
+    {"IP_MULTICAST_ALL", IPPROTO_IP, IP_MULTICAST_ALL, 0},
+    {"IP_UNICAST_IF", IPPROTO_IP, IP_UNICAST_IF, 0},
+    {"IP_MINTTL", IPPROTO_IP, IP_MINTTL, 0},
+    {"IP_NODEFRAG", IPPROTO_IP, IP_NODEFRAG, 1},
+    {"IP_PASSSEC", IPPROTO_IP, IP_PASSSEC, 0},
+    {"IP_RECVTOS", IPPROTO_IP, IP_RECVTOS, 1},
+    {"IP_RECVOPTS", IPPROTO_IP, IP_RECVOPTS, 1},
+    {"IP_RETOPTS", IPPROTO_IP, IP_RETOPTS, 1},
+    {"IP_RECVFRAGSIZE", IPPROTO_IP, IP_RECVFRAGSIZE, 1},
+    {"IP_CHECKSUM", IPPROTO_IP, IP_CHECKSUM, 0},
+    {"IP_RECVERR_RFC4884", IPPROTO_IP, 26, 0},
+    {"IP_ROUTER_ALERT", IPPROTO_IP, IP_ROUTER_ALERT, 0},
+    {"IP_HDRINCL", IPPROTO_IP, IP_HDRINCL, 1},
+    {"IPV6_RECVPKTINFO", IPPROTO_IPV6, IPV6_RECVPKTINFO, 1},
+    {"IPV6_RECVTCLASS", IPPROTO_IPV6, IPV6_RECVTCLASS, 1},
+    {"IPV6_RECVHOPOPTS", IPPROTO_IPV6, IPV6_RECVHOPOPTS, 1},
+    {"IPV6_MULTICAST_HOPS", IPPROTO_IPV6, IPV6_MULTICAST_HOPS, 3},
+    {"IPV6_MULTICAST_ALL", IPPROTO_IPV6, 29, 1},
+    {"IPV6_FREEBIND", IPPROTO_IPV6, IPV6_FREEBIND, 0},
+    {"IPV6_ROUTER_ALERT", IPPROTO_IPV6, IPV6_ROUTER_ALERT, 0},
+    {"IPV6_RECVERR_RFC4884", IPPROTO_IPV6, 31, 0},
+    {"TCP_THIN_LINEAR_TIMEOUTS", IPPROTO_TCP, TCP_THIN_LINEAR_TIMEOUTS, 1},
+    {"TCP_THIN_DUPACK", IPPROTO_TCP, TCP_THIN_DUPACK, 1},
+    {"TCP_SAVE_SYN", IPPROTO_TCP, TCP_SAVE_SYN, 0},
+    {"TCP_REPAIR_WINDOW", IPPROTO_TCP, TCP_REPAIR_WINDOW, -1},
+    {"TCP_QUEUE_SEQ", IPPROTO_TCP, TCP_QUEUE_SEQ, -1},
+    {"UDP_ENCAP", IPPROTO_UDP, 100, 0},
+};
+
+void others_of_the_manual() {
+  const auto all_of = [](int fd) {
+    for (const Option& one : kOthers) {
+      said_option(fd, one);
+      if (one.value < 0) continue;
+      said(one.name, setsockopt(fd, one.level, one.option, &one.value, sizeof one.value));
+      said_option(fd, one);
+    }
+    char security[64];
+    socklen_t length = sizeof security;
+    said("SO_PEERSEC", getsockopt(fd, SOL_SOCKET, SO_PEERSEC, security, &length));
+    length = sizeof security;
+    said("IP_OPTIONS", getsockopt(fd, IPPROTO_IP, IP_OPTIONS, security, &length));
+    note("length %u", length);
+    ip_mreq_source source{};
+    source.imr_multiaddr.s_addr = htonl(0xef010203);
+    source.imr_sourceaddr.s_addr = htonl(0x0a000001);
+    said("IP_BLOCK_SOURCE", setsockopt(fd, IPPROTO_IP, IP_BLOCK_SOURCE, &source, sizeof source));
+    said("IP_UNBLOCK_SOURCE",
+         setsockopt(fd, IPPROTO_IP, IP_UNBLOCK_SOURCE, &source, sizeof source));
+    said("IP_DROP_SOURCE_MEMBERSHIP",
+         setsockopt(fd, IPPROTO_IP, IP_DROP_SOURCE_MEMBERSHIP, &source, sizeof source));
+    ip_msfilter filter{};
+    filter.imsf_multiaddr.s_addr = htonl(0xef010203);
+    length = sizeof filter;
+    said("IP_MSFILTER", getsockopt(fd, IPPROTO_IP, IP_MSFILTER, &filter, &length));
+  };
+  both_ways(all_of);
+  note("-- datagrams");
+  const int fd = udp();
+  all_of(fd);
+  close(fd);
+}
+
+// Those of any socket that ask the kernel, whatever carries the bytes.
+void requests_of_the_kernel() {
+  both_ways([](int fd) {
+    const int route = must("socket", socket(family, SOCK_DGRAM, 0));
+    Name to = theirs(9);
+    must("connect", connect(route, plain(to), size(to)));
+    close(route);
+    ifreq request{};
+    strcpy(request.ifr_name, "lo");
+    said("SIOCGIFINDEX", ioctl(fd, SIOCGIFINDEX, &request));
+    said("SIOCGIFFLAGS", ioctl(fd, SIOCGIFFLAGS, &request));
+    note("loopback %d", (request.ifr_flags & IFF_LOOPBACK) != 0);
+    said("SIOCGIFMTU", ioctl(fd, SIOCGIFMTU, &request));
+    note("mtu %d", request.ifr_mtu);
+    strcpy(request.ifr_name, "none");
+    said("SIOCGIFMTU of none", ioctl(fd, SIOCGIFMTU, &request));
+    ifconf list{};
+    said("SIOCGIFCONF", ioctl(fd, SIOCGIFCONF, &list));
+    note("some %d", list.ifc_len > 0);
+    int owner = 0;
+    said("SIOCGPGRP", ioctl(fd, SIOCGPGRP, &owner));
+    note("%d", owner);
+    owner = getpid();
+    said("FIOSETOWN", ioctl(fd, FIOSETOWN, &owner));
+    said("FIOGETOWN", ioctl(fd, FIOGETOWN, &owner));
+    note("mine %d, F_GETOWN %d", owner == getpid(), fcntl(fd, F_GETOWN) == getpid());
+    owner = 0;
+    said("SIOCSPGRP", ioctl(fd, SIOCSPGRP, &owner));
+    note("F_GETOWN %d", fcntl(fd, F_GETOWN));
+    said("FIOCLEX", ioctl(fd, FIOCLEX));
+    note("FD_CLOEXEC %d", fcntl(fd, F_GETFD));
+    said("FIONCLEX", ioctl(fd, FIONCLEX));
+    note("FD_CLOEXEC %d", fcntl(fd, F_GETFD));
+  });
+}
+
 // Lengths that are not those of the option.
 void odd_lengths() {
   both_ways([](int fd) {
@@ -321,6 +436,8 @@ constexpr Scenario kScenarios[] = {
     {"all_of_a_connection", Proof::kTcp, all_of_a_connection},
     {"all_of_a_listener", Proof::kTcp, all_of_a_listener},
     {"all_of_a_datagram_socket", Proof::kUdp, all_of_a_datagram_socket},
+    {"others_of_the_manual", Proof::kTcp, others_of_the_manual},
+    {"requests_of_the_kernel", Proof::kTcp, requests_of_the_kernel},
     {"odd_lengths", Proof::kTcp, odd_lengths},
     {"bad_values", Proof::kTcp, bad_values},
     {"buffers", Proof::kTcp, buffers},
