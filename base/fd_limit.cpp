@@ -20,6 +20,17 @@ constexpr rlim_t kHighest = 65536;
 
 std::atomic<uint32_t> locked = 0;
 
+std::atomic<bool (*)()> handlers_wait = nullptr;
+
+bool must_block_signals() {
+  auto* const wait = handlers_wait.load(std::memory_order_relaxed);
+  return wait == nullptr || !wait();
+}
+
+void change_mask(const unsigned long* wanted, unsigned long* before) {
+  sys::call(SYS_rt_sigprocmask, SIG_SETMASK, sys::arg(wanted), sys::arg(before), sizeof *wanted);
+}
+
 rlimit limit_now() {
   rlimit limit{};
   sys::call(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, sys::arg(&limit));
@@ -58,15 +69,17 @@ bool raise_limit(const rlimit& before, PrivateNumbers& numbers) {
 
 }  // namespace
 
-FdLimitLock::FdLimitLock() {
+void fd_limit_ask(bool (*wait)()) { handlers_wait.store(wait, std::memory_order_relaxed); }
+
+FdLimitLock::FdLimitLock() : blocks_(must_block_signals()) {
   const unsigned long all = ~0UL;
-  sys::call(SYS_rt_sigprocmask, SIG_SETMASK, sys::arg(&all), sys::arg(&mask_before_), sizeof all);
+  if (blocks_) change_mask(&all, &mask_before_);
   while (locked.exchange(1, std::memory_order_acquire) != 0) sys::call(SYS_sched_yield);
 }
 
 FdLimitLock::~FdLimitLock() {
   locked.store(0, std::memory_order_release);
-  sys::call(SYS_rt_sigprocmask, SIG_SETMASK, sys::arg(&mask_before_), 0, sizeof mask_before_);
+  if (blocks_) change_mask(&mask_before_, nullptr);
 }
 
 void fd_limit_prepare_fork() {

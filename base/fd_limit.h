@@ -12,8 +12,14 @@
 
 namespace underpass {
 
+// What says that handlers are put off in this thread already. Set once, at the start.
+void fd_limit_ask(bool (*handlers_wait)());
+
 // Nobody else changes the limit while it lives. No handler of the program runs in this thread, as
 // it might want the same. Short: no call that waits.
+//
+// Signals are blocked for that only where nothing else puts handlers off: a thread that blocks and
+// unblocks them takes, at that moment, one that the kernel has meant for another.
 class FdLimitLock {
  public:
   FdLimitLock();
@@ -22,6 +28,7 @@ class FdLimitLock {
   FdLimitLock& operator=(const FdLimitLock&) = delete;
 
  private:
+  const bool blocks_;
   unsigned long mask_before_ = 0;
 };
 

@@ -12,6 +12,7 @@
 #include "stack/clock.h"
 #include "stack/kernel_view.h"
 #include "stack/service_thread.h"
+#include "stack/signals.h"
 #include "stack/tcp_endpoint.h"
 #include "stack/waiter.h"
 #include "xdp/address_table.h"
@@ -39,6 +40,7 @@ Process& Process::instance() {
 }
 
 Result<void> process_start(const Options& options) {
+  fd_limit_ask(handlers_wait);
   Process& process = Process::instance();
   process.options_ = options;
   process.spin_.set_limit_ns(uint64_t{options.spin_us} * kNsPerUs);

@@ -46,6 +46,9 @@ inline void leave_stack() {
   if (left == 0 && signal_state.deferred.load(std::memory_order_relaxed) != 0) deliver_at_exit();
 }
 
+// Whether this thread is inside.
+inline bool handlers_wait() { return signal_state.inside.load(std::memory_order_relaxed) != 0; }
+
 // ---- waits
 
 // The deferred signals that a wait with this mask (as in ppoll(2), or null) lets in.

@@ -2,6 +2,7 @@
 #include "base/fd.h"
 
 #include <criterion/criterion.h>
+#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -9,6 +10,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "base/fd_limit.h"
 #include "tests/support/nofile_limit.h"
 
 using namespace underpass;
@@ -124,4 +126,28 @@ Test(fd, the_programs_highest_passes_over_ours) {
   cr_expect_lt(highest_program_fd(), 500);
   const Fd high(sys::fcntl(low.get(), F_DUPFD, 500));
   cr_expect_eq(highest_program_fd(), high.get());
+}
+
+namespace {
+bool is_blocked(int number) {
+  sigset_t mask;
+  pthread_sigmask(SIG_BLOCK, nullptr, &mask);
+  return sigismember(&mask, number) == 1;
+}
+}  // namespace
+
+// A thread that unblocks signals takes those that the kernel has meant for another: a program's
+// first thread never heard of its SIGTERM.
+Test(fd, signals_are_blocked_only_where_nothing_else_puts_handlers_off) {
+  {
+    const FdLimitLock lock;
+    cr_expect(is_blocked(SIGTERM));
+  }
+  cr_expect_not(is_blocked(SIGTERM));
+  fd_limit_ask([] { return true; });
+  {
+    const FdLimitLock lock;
+    cr_expect_not(is_blocked(SIGTERM));
+  }
+  fd_limit_ask(nullptr);
 }
