@@ -186,7 +186,8 @@ void PortClaims::release_use(uint8_t protocol, uint16_t port, Use& use) {
       other.place = added ? Place::kFlow : Place::kNowhere;
     }
   }
-  if (!handed_on && place == Place::kEntry) table_.release(protocol, local);
+  // A member may have become the elder.
+  if (!handed_on) table_.release(protocol, local);
 }
 
 void PortClaims::drop(uint8_t protocol, const Binding& local) {
@@ -242,6 +243,13 @@ Result<void> PortClaims::claim_again(uint8_t protocol, const Binding& local, boo
 bool PortClaims::is_claimed(uint8_t protocol, const SocketAddress& local) const {
   const Use* const use = find(protocol, local);
   return use != nullptr && use->place != Place::kNowhere;
+}
+
+bool PortClaims::has_port(uint8_t protocol, const SocketAddress& local) const {
+  const auto it = uses_.find(key_of(protocol, local));
+  return it != uses_.end() && std::any_of(it->second.begin(), it->second.end(), [](const Use& one) {
+           return one.place != Place::kNowhere;
+         });
 }
 
 bool PortClaims::only_elsewhere(uint8_t protocol, const SocketAddress& local) const {

@@ -79,6 +79,8 @@ class PortClaims {
   // What release() has given up, for those who hold it still. EADDRINUSE: it is another process's.
   Result<void> claim_again(uint8_t protocol, const Binding& local, bool shares_port);
   bool is_claimed(uint8_t protocol, const SocketAddress& local) const;
+  // Any claim of that port in that family.
+  bool has_port(uint8_t protocol, const SocketAddress& local) const;
   // We have the port, but not on this address: it is another program's there.
   bool only_elsewhere(uint8_t protocol, const SocketAddress& local) const;
 

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "base/log.h"
 #include "stack/clock.h"
@@ -232,6 +233,11 @@ void Stack::set_away(bool away) {
   for (const UdpDemux* demux : {&udp_, &raw_}) {
     for (UdpEndpoint* endpoint : demux->all()) endpoint->set_away(away);
   }
+}
+
+void Stack::leave_port_to_others() {
+  constexpr uint64_t kInTheRingsNs = 200 * kNsPerMs;
+  left_until_ns_ = now_ns_ + kInTheRingsNs;
 }
 
 std::vector<FourTuple> Stack::movable_flows() const {
@@ -470,9 +476,22 @@ bool Stack::is_echo(TcpEndpoint& endpoint, const Packet& packet, uint32_t payloa
 }
 
 void Stack::deliver(TcpEndpoint* endpoint, pbuf* segment, const Packet& packet) {
-  if (endpoint == nullptr || endpoint->pcb_ == nullptr || replaces_time_wait(*endpoint, packet)) {
+  if (endpoint == nullptr || endpoint->pcb_ == nullptr) {
     deliver_to_listener(segment, packet);
     return;
+  }
+  switch (new_life_of(*endpoint, packet)) {
+    case NewLife::kNone:
+      break;
+    case NewLife::kHere:
+      begin_new_life(*endpoint, segment, packet);
+      return;
+    case NewLife::kElsewhere:
+      // It comes again, and then to whom it is for.
+      endpoint->abort();
+      settle(*endpoint);
+      pbuf_free(segment);
+      return;
   }
   const uint32_t header = tcp_header_bytes(packet);
   SegmentOptions options;
@@ -583,19 +602,32 @@ void Stack::limit_out_of_order(TcpEndpoint& endpoint) {
 
 // A SYN above the old connection's sequence numbers starts a new one, if somebody listens
 // (RFC 6191; tcp_timewait_state_process()).
-bool Stack::replaces_time_wait(TcpEndpoint& endpoint, const Packet& packet) {
-  if (endpoint.pcb_->state != TIME_WAIT || (tcp_flags(packet) & (kSyn | kAck | kRst)) != kSyn)
-    return false;
-  if (static_cast<int32_t>(sequence_number(packet) - endpoint.pcb_->rcv_nxt) <= 0) return false;
-  // Whoever has the port may be another process.
-  const SocketAddress& local = endpoint.flow_.local;
-  if (tcp_.find_listener(flow_of(packet)) == nullptr &&
-      port_table_.others(IPPROTO_TCP, local).members == 0) {
-    return false;
+Stack::NewLife Stack::new_life_of(const TcpEndpoint& endpoint, const Packet& packet) const {
+  if (endpoint.pcb_->state != TIME_WAIT || (tcp_flags(packet) & (kSyn | kAck | kRst)) != kSyn ||
+      static_cast<int32_t>(sequence_number(packet) - endpoint.pcb_->rcv_nxt) <= 0) {
+    return NewLife::kNone;
   }
+  if (tcp_.find_listener(flow_of(packet)) != nullptr) return NewLife::kHere;
+  // The listener has gone: whoever has the port now may be another process, or the kernel.
+  const bool is_ours = claims_.is_claimed(IPPROTO_TCP, endpoint.held_port_) &&
+                       port_table_.others(IPPROTO_TCP, endpoint.flow_.local).members == 0;
+  return is_ours ? NewLife::kNone : NewLife::kElsewhere;
+}
+
+// The flow map has sent its SYN here, so no choice is known for what follows: the entry stays.
+void Stack::begin_new_life(TcpEndpoint& endpoint, pbuf* segment, const Packet& packet) {
+  const bool has_entry = std::exchange(endpoint.exact_flow_, false);
   endpoint.abort();
   settle(endpoint);
-  return true;
+  deliver_to_listener(segment, packet);
+  if (!has_entry) return;
+  TcpEndpoint* const next = tcp_.find(flow_of(packet));
+  if (next != nullptr) {
+    next->exact_flow_ = true;
+  } else {
+    const FourTuple flow = flow_of(packet);
+    port_table_.remove_flow({IPPROTO_TCP, flow.local, flow.remote});
+  }
 }
 
 void Stack::deliver_to_listener(pbuf* segment, const Packet& packet) {
@@ -618,8 +650,9 @@ void Stack::deliver_to_listener(pbuf* segment, const Packet& packet) {
   }
   if (listener == nullptr) counters().rx_no_socket.fetch_add(1, std::memory_order_relaxed);
   const bool is_others =
-      listener == nullptr && (claims_.only_elsewhere(IPPROTO_TCP, local) ||
-                              (is_syn && port_table_.others(IPPROTO_TCP, local).members != 0));
+      listener == nullptr &&
+      (claims_.only_elsewhere(IPPROTO_TCP, local) ||
+       (is_syn && (port_table_.others(IPPROTO_TCP, local).members != 0 || has_just_left(local))));
   if (is_others) {
     // It was on its way when the claim changed. What its peer sends again goes to its owner.
     pbuf_free(segment);

@@ -114,6 +114,9 @@ class Stack {
   void stay_quiet(uint64_t ns) UP_REQUIRES(stack_mutex) {
     quiet_until_ns_ = std::max(quiet_until_ns_, monotonic_ns() + ns);
   }
+  // A port has just been given up that other processes have in the kernel: what is in the rings yet
+  // is theirs.
+  void leave_port_to_others() UP_REQUIRES(stack_mutex);
   // All connections but those that nobody has accepted yet.
   std::vector<FourTuple> movable_flows() const UP_REQUIRES(stack_mutex);
   // The flow is the kernel's, and what still comes of it is nobody's.
@@ -202,7 +205,15 @@ class Stack {
   static bool is_absurd(const tcp_pcb& pcb, const Packet& packet, uint32_t payload);
   bool is_echo(TcpEndpoint& endpoint, const Packet& packet, uint32_t payload)
       UP_REQUIRES(stack_mutex);
-  bool replaces_time_wait(TcpEndpoint& endpoint, const Packet& packet) UP_REQUIRES(stack_mutex);
+  // Whether the packet begins a new connection of the name of one in TIME_WAIT, and whose it is.
+  enum class NewLife : uint8_t { kNone, kHere, kElsewhere };
+  NewLife new_life_of(const TcpEndpoint& endpoint, const Packet& packet) const
+      UP_REQUIRES(stack_mutex);
+  void begin_new_life(TcpEndpoint& endpoint, pbuf* segment, const Packet& packet)
+      UP_REQUIRES(stack_mutex);
+  bool has_just_left(const SocketAddress& local) const UP_REQUIRES(stack_mutex) {
+    return now_ns_ < left_until_ns_ && !claims_.has_port(IPPROTO_TCP, local);
+  }
   static bool is_outdated(const tcp_pcb& pcb, const Packet& packet, const SegmentOptions& options);
   // A pbuf over `bytes` at `data` inside `frame`, or a copy of them where too many frames are held.
   pbuf* wrap(const RxFrame& frame, uint8_t* data, uint32_t bytes) UP_REQUIRES(stack_mutex);
@@ -272,6 +283,7 @@ class Stack {
   DeadlineWatcher* watcher_ = nullptr;
   uint64_t watched_until_ns_ = 0;
   bool away_ = false;
+  uint64_t left_until_ns_ = 0;   // SYNs for a listener that others have are theirs
   uint64_t quiet_until_ns_ = 0;  // ports have just been claimed: what nobody has is the kernel's
   MovedFlows moved_flows_;
   std::vector<TcpEndpoint*> keepalive_;

@@ -513,6 +513,7 @@ void TcpListener::close() {
   }
   leave(local_.address);
   if (local_.families == Families::kBoth) leave(local_.over_v4());
+  if (leaving_) stack_.leave_port_to_others();
   stack_.records().give_back(record_);
   delete this;
 }

@@ -155,12 +155,15 @@ Result<PortTable::Share> PortTable::join(uint8_t protocol, const SocketAddress& 
   return Error{local.ip.is_any() ? EADDRINUSE : EEXIST};
 }
 
+// The last one becomes the elder: connections that are being opened with it are known to nobody but
+// the choices, which are looked at where there is a claim.
 void PortTable::leave(uint8_t protocol, const SocketAddress& local) {
   up_port_entry& entry = entry_of(protocol, local);
   __atomic_fetch_and(&entry.members, ~bits_of(slot_), __ATOMIC_SEQ_CST);
-  const uint64_t value = __atomic_load_n(&entry.value, __ATOMIC_SEQ_CST);
-  const bool has_elder = (value & UP_PORT_SLOT_MASK) != 0;
-  if ((value & UP_PORT_SHARED) != 0 && !has_elder && members_of(entry) == 0) give_up(entry, 0);
+  __u64 seen = __atomic_load_n(&entry.value, __ATOMIC_SEQ_CST);
+  while ((seen & UP_PORT_SHARED) != 0 && (seen & UP_PORT_SLOT_MASK) == 0 &&
+         members_of(entry) == 0 && !swap(entry, seen, seen | (slot_ + 1))) {
+  }
 }
 
 void PortTable::wait(uint8_t protocol, const SocketAddress& local, bool waits) {

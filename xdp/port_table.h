@@ -56,7 +56,8 @@ class PortTable {
     kMember,  // a connection that outlives its opening needs add_flow()
   };
   Result<Share> join(uint8_t protocol, const SocketAddress& local);
-  // No more. Whoever is the elder stays that until release().
+  // No more. Whoever is the elder stays that until release(), and so does the last member, whose
+  // connections may still be on their way.
   void leave(uint8_t protocol, const SocketAddress& local);
   // Whether we wait for a connection right now: those who do are given the next one.
   void wait(uint8_t protocol, const SocketAddress& local, bool waits);

@@ -114,6 +114,44 @@ Test(tcp_listener, one_that_leaves_hands_over_what_is_ready_and_what_comes) {
   first->disown(Fd());
 }
 
+// What is in the rings yet is for whoever has the kernel's listener now.
+Test(tcp_listener, one_that_has_left_does_not_refuse_what_still_comes) {
+  Shared one;
+  one.listener->use();
+  one.listener->leave_to_others();
+  cr_assert(one.network.run_until([&] { return !one.network.b.stack().has_leaving_listeners(); },
+                                  kNsPerS));
+  one.client = one.network.a.connect(one.network.b, kPort, ++one.from_port);
+  one.network.run_for(100 * kNsPerMs);
+  cr_expect(one.client->connecting());
+  cr_expect(one.network.run_until([&] { return !one.client->connecting(); }, 3 * kNsPerS));
+  cr_expect_eq(one.client->take_error(), ECONNREFUSED, "later it is refused");
+}
+
+// Its listener has gone, and the port is the kernel's: a peer waited for an answer that no
+// connection in TIME_WAIT gives.
+Test(tcp_listener, a_new_connection_of_an_old_name_is_for_whoever_has_the_port_now) {
+  Shared one;
+  one.listener->use();
+  one.network.b.share_port(kPort, false);
+  one.connect();
+  TcpEndpoint* const accepted = one.listener->take();
+  accepted->disown(Fd());  // closes first, and waits
+  one.network.run_for(10 * kNsPerMs);
+  one.client->disown(Fd());
+  one.network.run_for(10 * kNsPerMs);
+  cr_assert_eq(accepted->state(), SocketState::kTimeWait);
+  one.listener->leave_to_others();
+  cr_assert(one.network.run_until([&] { return !one.network.b.stack().has_leaving_listeners(); },
+                                  kNsPerS));
+  one.network.b.unshare_port(kPort);
+  one.network.run_for(kNsPerS);  // the peer's numbers have gone on
+  one.client = one.network.a.connect(one.network.b, kPort, one.from_port);
+  one.network.run_for(100 * kNsPerMs);
+  cr_expect(one.client->connecting());
+  cr_expect_eq(one.network.b.stack().tcp().size(), 0, "nobody waits any more");
+}
+
 Test(tcp_listener, one_that_closes_alone_resets_what_nobody_has_accepted) {
   Shared one;
   one.connect();

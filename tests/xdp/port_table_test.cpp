@@ -197,10 +197,29 @@ Test(port_table, a_shared_port_goes_with_its_last_member) {
       cr_assert_eq(table.tcp(80), entry_of(7, UP_PORT_SHARED), "without an elder");
       cr_assert_eq(first.claim(IPPROTO_TCP, any(80)).error(), EADDRINUSE);
       second.leave(IPPROTO_TCP, on(7, 80));
+      second.release(IPPROTO_TCP, on(7, 80));
     }
     cr_assert_eq(table.tcp(80), 0);
     cr_assert_eq(table.members(80), 0);
   }
+}
+
+// Its listener still answers those who were on their way (haproxy's reload).
+Test(port_table, the_last_member_is_the_elder_until_it_releases_the_port) {
+  Table table;
+  PortTable first = table.of(0), second = table.of(1), third = table.of(2);
+  cr_assert(first.join(IPPROTO_TCP, on(7, 80)));
+  cr_assert(second.join(IPPROTO_TCP, on(7, 80)));
+  first.leave(IPPROTO_TCP, on(7, 80));
+  first.release(IPPROTO_TCP, on(7, 80));
+  second.leave(IPPROTO_TCP, on(7, 80));
+  cr_assert_eq(table.tcp(80), entry_of(7, UP_PORT_SHARED | 2));
+  cr_assert_eq(third.join(IPPROTO_TCP, on(7, 80)).value(), PortTable::Share::kMember);
+  second.release(IPPROTO_TCP, on(7, 80));
+  cr_assert_eq(table.tcp(80), entry_of(7, UP_PORT_SHARED));
+  third.leave(IPPROTO_TCP, on(7, 80));
+  third.release(IPPROTO_TCP, on(7, 80));
+  cr_assert_eq(table.tcp(80), 0);
 }
 
 Test(port_table, a_dead_slot_leaves_its_entries) {

@@ -82,10 +82,12 @@ bool KernelFlows::kernel_has(const Flow& flow) const {
   return answer.socket.idiag_state != kListen;
 }
 
-// Connections of the kernel, also those that are being opened or end.
+// Connections of the kernel, also those that are being opened or end. Of what is over there is
+// nothing to keep, and its name may be a new connection's.
 std::vector<Flow> KernelFlows::all_of(uint8_t family) const {
-  // TCP_CLOSE, TCP_LISTEN, TCP_BOUND_INACTIVE: what is only bound, as our own sockets are.
-  constexpr uint32_t kNotConnected = 1U << 7U | 1U << 10U | 1U << 13U;
+  // TCP_TIME_WAIT, TCP_CLOSE, TCP_LISTEN, TCP_BOUND_INACTIVE: what is only bound, as our own
+  // sockets are.
+  constexpr uint32_t kNotConnected = 1U << 6U | 1U << 7U | 1U << 10U | 1U << 13U;
   Question question{};
   question.header.nlmsg_len = sizeof question;
   question.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
@@ -124,8 +126,7 @@ void KernelFlows::keep_from(uint32_t slot) {
   for (const uint8_t family : {uint8_t{AF_INET}, uint8_t{AF_INET6}}) {
     for (const Flow& flow : all_of(family)) {
       if (flow.remote.port == 0 || !steering_.is_here(flow.local.ip) ||
-          steering_.has_address(flow.remote.ip) ||
-          steering_.owner_of(IPPROTO_TCP, flow.local, flow.remote) != slot) {
+          steering_.has_address(flow.remote.ip) || !steering_.is_open_to(slot, flow)) {
         continue;
       }
       if (auto given = give(flow); !given) {

@@ -353,6 +353,18 @@ Steering::Members Steering::members_of(uint8_t protocol, const SocketAddress& lo
   return {all, static_cast<uint32_t>(members >> UP_MAX_SLOTS) & all};
 }
 
+bool Steering::is_open_to(uint32_t slot, const Flow& flow) const {
+  const up_flow_key key = flow_key_of(flow);
+  const uint64_t value = __atomic_load_n(entry_of(key), __ATOMIC_RELAXED);
+  const bool has_claim = (value & UP_PORT_SLOT_MASK) == slot + 1;
+  if (!entry_covers(value, flow.local.ip) ||
+      (!has_claim && (members_of(flow.protocol, flow.local).all & UP_MEMBER(slot)) == 0)) {
+    return false;
+  }
+  uint32_t owner = 0;
+  return (value & UP_PORT_FLOWS_MASK) == 0 || bpf_map_lookup_elem(flows_fd(), &key, &owner) != 0;
+}
+
 SteerCounters Steering::counters() const {
   SteerCounters sums{};
   std::vector<uint64_t> each(static_cast<size_t>(std::max(1, libbpf_num_possible_cpus())));

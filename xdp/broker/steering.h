@@ -59,6 +59,9 @@ class Steering {
     uint32_t waiting;  // of those
   };
   Members members_of(uint8_t protocol, const SocketAddress& local) const;
+  // Whether that slot has the port, alone or with others, and the flow map does not say whose the
+  // flow is.
+  bool is_open_to(uint32_t slot, const Flow& flow) const;
   // From now on this flow is the kernel's, whoever claims the port. E2BIG: the flow map is full.
   Result<void> give_flow_to_kernel(const Flow& flow);
   // From now on it is that slot's, whoever claims the port. EPERM: it is another program's. E2BIG.
