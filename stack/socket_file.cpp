@@ -55,13 +55,6 @@ void set_nonblocking(int fd, bool on) {
   sys::fcntl(fd, F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK);
 }
 
-// -1: it has none.
-int read_option(int fd, int level, int name) {
-  int value = -1;
-  socklen_t bytes = sizeof value;
-  return sys::getsockopt(fd, level, name, &value, &bytes) < 0 ? -1 : value;
-}
-
 }  // namespace
 
 Ref<SocketFile> SocketFile::create(int fd, int family, int type, int protocol) {
@@ -807,8 +800,10 @@ Result<void> SocketFile::move_out() {
   }
   if (placement_ != Placement::kStream) return Error{EINVAL};
   auto moved = give_to_kernel(false);
-  if (moved) place(Placement::kKernel);
-  return moved;
+  if (!moved) return moved;
+  restore_buffers();
+  place(Placement::kKernel);
+  return {};
 }
 
 // SO_LINGER: the FIN goes out now, and close(2) waits for the data to arrive (socket(7)).
@@ -927,6 +922,7 @@ Result<void> SocketFile::setsockopt(int level, int name, const void* value, sock
   }
   auto done = from_kernel(sys::setsockopt(fd_, level, name, value, length));
   if (!done) return done;
+  if (level == SOL_SOCKET) note_buffers_set(name);
   if (type_ == SOCK_STREAM && stream_ == nullptr) {
     options_.remember(level, name, value, length);
   }
@@ -1017,7 +1013,12 @@ Result<void> SocketFile::getsockopt(int level, int name, void* value, socklen_t*
     auto done = get_stream_option(level, name, value, length);
     if (done || done.error() != ENOPROTOOPT) return done;
   }
-  return from_kernel(sys::getsockopt(fd_, level, name, value, length));
+  auto done = from_kernel(sys::getsockopt(fd_, level, name, value, length));
+  if (done && level == SOL_SOCKET && shown_buffers_ && (name == SO_SNDBUF || name == SO_BUF_LOCK)) {
+    const int shown = name == SO_SNDBUF ? shown_buffers_->send_bytes : shown_buffers_->locks;
+    std::memcpy(value, &shown, std::min<size_t>(*length, sizeof shown));
+  }
+  return done;
 }
 
 Result<int> SocketFile::ioctl(unsigned long request, void* argument) {

@@ -250,6 +250,10 @@ class SocketFile : public OpenFile, private EndpointOwner {
   Ref<SocketFile> borrow(int fd, int flags) UP_REQUIRES(stack_mutex);
   Result<void> give_to_kernel(bool may_return) UP_REQUIRES(stack_mutex);
   void became_lent(const FourTuple& flow) UP_REQUIRES(stack_mutex);
+  // Before the kernel's queue is limited, once it has been set, and for good.
+  void keep_buffers_shown();
+  void note_buffers_set(int name);
+  void restore_buffers();
   bool may_come_back() const UP_REQUIRES(stack_mutex);
   Result<size_t> send_lent(const msghdr& message, int flags) UP_REQUIRES(stack_mutex);
   Result<size_t> receive_lent(msghdr& message, int flags) UP_REQUIRES(stack_mutex);
@@ -291,6 +295,12 @@ class SocketFile : public OpenFile, private EndpointOwner {
   int kernel_error_ = 0;
   uint32_t kernel_turn_ = 0;
   SocketOptions options_;
+  // What the program would see, had the kernel's queue not been limited for the way back.
+  struct ShownBuffers {
+    int send_bytes;  // SO_SNDBUF
+    int locks;       // SO_BUF_LOCK
+  };
+  std::optional<ShownBuffers> shown_buffers_;
   bool shared_ = false;  // a listener that other processes have, too
   bool joined_ = false;  // as one that is inherited: it has been tried to have it in the stack
   size_t inherited_backlog_ = 0;

@@ -143,6 +143,7 @@ Result<void> SocketFile::lend() {
   // Another process uses it, perhaps: it does not come back.
   const bool shared = process.family().may_share(forks_before_);
   const FourTuple flow = stream_->flow();
+  if (!shared) keep_buffers_shown();
   auto moved = give_to_kernel(!shared);
   if (!moved) return moved;
   if (shared) {
@@ -152,6 +153,48 @@ Result<void> SocketFile::lend() {
   became_lent(flow);
   place(Placement::kLent);
   return {};
+}
+
+void SocketFile::keep_buffers_shown() {
+  if (shown_buffers_) return;
+  const int send_bytes = read_option(fd_, SOL_SOCKET, SO_SNDBUF);
+  const int locks = read_option(fd_, SOL_SOCKET, SO_BUF_LOCK);
+  if (send_bytes >= 0 && locks >= 0) shown_buffers_ = {send_bytes, locks};
+}
+
+// Whatever has been set is what there is.
+void SocketFile::note_buffers_set(int name) {
+  if (!shown_buffers_) return;
+  constexpr int kSendLock = 1;  // SOCK_SNDBUF_LOCK
+  constexpr int kReceiveLock = 2;
+  switch (name) {
+    case SO_SNDBUF:
+    case SO_SNDBUFFORCE:
+      shown_buffers_->send_bytes = read_option(fd_, SOL_SOCKET, SO_SNDBUF);
+      shown_buffers_->locks |= kSendLock;
+      break;
+    case SO_RCVBUF:
+    case SO_RCVBUFFORCE:
+      shown_buffers_->locks |= kReceiveLock;
+      break;
+    case SO_BUF_LOCK:
+      shown_buffers_->locks = read_option(fd_, SOL_SOCKET, SO_BUF_LOCK);
+      break;
+    default:
+      break;
+  }
+}
+
+void SocketFile::restore_buffers() {
+  if (!shown_buffers_) return;
+  // The kernel doubles it.
+  const int bytes = shown_buffers_->send_bytes / 2;
+  if (sys::setsockopt(fd_, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof bytes) < 0) {
+    sys::setsockopt(fd_, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+  }
+  sys::setsockopt(fd_, SOL_SOCKET, SO_BUF_LOCK, &shown_buffers_->locks,
+                  sizeof shown_buffers_->locks);
+  shown_buffers_.reset();
 }
 
 void SocketFile::became_lent(const FourTuple& flow) {
@@ -188,6 +231,7 @@ Ref<SocketFile> SocketFile::borrow(int fd, int flags) {
   // What is queued to be sent has to fit when it comes back.
   const int limit = static_cast<int>(kMaxReturningBytes / 2);
   if (options_.tcp.send_buffer_bytes == 0) {
+    file->keep_buffers_shown();
     sys::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &limit, sizeof limit);
   }
   if (!process.relocation().away()) static_cast<void>(file->move_in().ok());
@@ -197,6 +241,7 @@ Ref<SocketFile> SocketFile::borrow(int fd, int flags) {
 void SocketFile::stay_in_kernel() {
   if (placement_ != Placement::kLent) return;
   Process::instance().relocation().remove(*this);
+  restore_buffers();
   place(Placement::kKernel);
 }
 

@@ -15,6 +15,13 @@ inline Result<void> from_kernel(long result) {
   return {};
 }
 
+// -1: it has none.
+inline int read_option(int fd, int level, int name) {
+  int value = -1;
+  socklen_t bytes = sizeof value;
+  return sys::getsockopt(fd, level, name, &value, &bytes) < 0 ? -1 : value;
+}
+
 inline Stack& the_stack() UP_REQUIRES(stack_mutex) { return *Process::instance().stack(); }
 
 // The scope of the stack's link-local addresses.

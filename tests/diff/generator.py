@@ -12,7 +12,7 @@ or a signal may end. Two calls are made at once, by two threads or by both hosts
 import random
 from dataclasses import dataclass, replace
 
-from option_table import COMMON, TCP, UDP
+from option_table import COMMON, TCP, UDP, V6
 from sequence import HOSTS, Sequence, Step
 
 # One argument in so many is wrong.
@@ -37,8 +37,8 @@ class File:
 class Generator:
     """Makes one sequence."""
 
-    def __init__(self, seed):
-        self.random = random.Random(seed)
+    def __init__(self, seed, family="inet"):
+        self.random, self.family = random.Random(seed), family
         self.steps, self.files, self.ports, self.slots = [], [], 0, 0
         self.busy = set()       # threads that are probably in a call that waits
 
@@ -274,6 +274,8 @@ class Generator:
         if file.kind == "udp" and (file.state != "connected" or self.chance(0.2)) or self.chance(0.05):
             to = self.address(self.destination(file))
         control = self.random.choices(
+            ["null0", "control:SOL_IPV6,IPV6_HOPLIMIT,5", "control:SOL_IPV6,IPV6_TCLASS,16"], [40, 2, 2])[0]
+        control = control if self.family != "inet" and self.chance(0.5) else self.random.choices(
             ["null0", "control:SOL_IP,IP_TTL,5", "control:SOL_IP,IP_TOS,16", "control:SOL_SOCKET,99,1", "hex:0102",
              "control:SOL_IP,99,1", "control:SOL_UDP,UDP_SEGMENT,20"], [40, 1, 1, 1, 1, 1, 1])[0]
         self.add(file.host, "sendmsg", self.fd(file), self.pieces(), self.send_flags(), to, control)
@@ -282,8 +284,9 @@ class Generator:
         file = self.some("tcp", "udp", "pipe")
         if not file:
             return
-        call = self.pick("write", "write", "writev", "pwritev2", "pwritev", "pwrite")
-        data = self.data() if call in ("write", "pwrite") else self.pieces()
+        call = self.pick("write", "write", "writev", "pwritev2", "pwritev", "pwrite", "dprintf")
+        data = (f"d{self.random.randrange(26)}.{self.pick(1, 10, 100)}" if call == "dprintf" else
+                self.data() if call in ("write", "pwrite") else self.pieces())
         more = {"pwritev2": [self.pick("-1", "-1", "0", "5"), self.pick("0", "0", "RWF_NOWAIT", "RWF_APPEND",
                                                                          "RWF_DSYNC", "64")],
                 "pwritev": [self.pick("0", "5", "-1")], "pwrite": [self.pick("0", "5", "-1")]}.get(call, [])
@@ -327,7 +330,8 @@ class Generator:
     def receive(self):
         file = self.sender()
         if file and self.chance(0.6):
-            self.add(file.host, "recv", self.fd(file), self.room(), self.receive_flags())
+            self.add(file.host, self.pick("recv", "recv", "recv", "recv_chk"), self.fd(file), self.room(),
+                     self.receive_flags())
         elif file:
             self.add(file.host, "recvfrom", self.fd(file), self.room(), self.receive_flags(), self.address_room())
 
@@ -351,12 +355,12 @@ class Generator:
         file = self.some("tcp", "udp", "pipe")
         if not file:
             return
-        call = self.pick("read", "readv", "preadv2", "preadv2", "preadv", "pread")
-        room = self.room() if call in ("read", "pread") else self.rooms()
+        call = self.pick("read", "readv", "preadv2", "preadv2", "preadv", "pread", "read_chk")
+        room = self.room() if call in ("read", "pread", "read_chk") else self.rooms()
         more = {"preadv2": [self.pick("-1", "-1", "-1", "0"), self.pick("RWF_NOWAIT", "RWF_NOWAIT", "RWF_HIPRI", "64")],
                 "preadv": [self.pick("0", "5", "-1")], "pread": [self.pick("0", "5", "-1")]}.get(call, [])
         self.add(file.host, call, self.fd(file), room, *more, worker=self.waits(file.host) if call in (
-            "read", "readv") else 0)
+            "read", "readv", "read_chk") else 0)
 
     def waits(self, host):
         """A thread of the host for a call that may wait."""
@@ -544,7 +548,21 @@ class Generator:
         file = file or self.some("tcp", "tcp", "udp", "epoll", "pipe")
         if file:
             file.state = "closed"
-            self.add(file.host, "close", file.name)
+            if self.chance(0.1):
+                self.add(file.host, "close_range", file.name, 0)
+            else:
+                self.add(file.host, "close", file.name)
+
+    def ask_kind(self):
+        file = self.some("tcp", "udp", "epoll", "pipe")
+        if file:
+            self.weighted([
+                (3, lambda: self.add(file.host, "sockatmark", self.fd(file))),
+                (2, lambda: self.add(file.host, "isfdtype", self.fd(file), self.pick("S_IFSOCK", "S_IFREG"))),
+                (1, lambda: self.add(file.host, "close_range", file.name, "CLOSE_RANGE_CLOEXEC")),
+                (1, lambda: self.add(file.host, "socketpair", "AF_INET", self.pick("SOCK_STREAM", "SOCK_DGRAM"))),
+                (1, lambda: self.add(file.host, "tee", self.fd(file), file.name, 5, "SPLICE_F_NONBLOCK")),
+            ])()
 
     def duplicate(self):
         file = self.some("tcp", "udp", "epoll")
@@ -566,7 +584,8 @@ class Generator:
         command, argument = self.weighted([
             (6, ("F_GETFL", "0")), (6, ("F_SETFL", self.pick("O_NONBLOCK", "0", "O_NONBLOCK|O_APPEND"))),
             (2, ("F_GETFD", "0")), (2, ("F_SETFD", self.pick("FD_CLOEXEC", "0"))), (1, ("F_GETOWN", "0")),
-            (1, ("F_GETSIG", "0")), (1, ("F_GETLEASE", "0")), (1, ("4711", "0"))])
+            (1, ("F_GETSIG", "0")), (1, ("F_SETSIG", self.pick("0", "-1", "100"))), (1, ("F_SETOWN", "0")),
+            (1, ("F_GETLEASE", "0")), (1, ("4711", "0"))])
         self.add(file.host, "fcntl", self.fd(file), command, argument)
 
     def ioctl(self):
@@ -574,11 +593,14 @@ class Generator:
         if file:
             request, value = self.weighted([
                 (6, ("FIONREAD", "77")), (3, ("FIONBIO", self.pick("0", "1", "5"))), (2, ("SIOCATMARK", "77")),
-                (1, ("FIOASYNC", "0")), (1, ("FIOGETOWN", "77")), (1, ("SIOCGPGRP", "77")), (1, ("TCGETS", "null")),
+                (1, ("FIOASYNC", self.pick("0", "1"))), (1, (self.pick("SIOCSPGRP", "FIOSETOWN"), "0")),
+                (1, (self.pick("FIOCLEX", "FIONCLEX"), "0")), (1, ("FIOGETOWN", "77")), (1, ("SIOCGPGRP", "77")), (1, ("TCGETS", "null")),
                 (1, ("IOCTL_UNKNOWN", "77")), (2, ("TIOCOUTQ", "77")), (1, ("FIONREAD", self.pick("null", "bad")))])
             self.add(file.host, "ioctl", self.fd(file), request, value)
 
     def option_of(self, file):
+        if self.family != "inet" and self.chance(0.35):
+            return self.random.choice(V6)
         return self.random.choice({"tcp": TCP + COMMON, "udp": UDP + COMMON}[file.kind] if self.chance(0.95)
                                   else TCP + UDP)
 
@@ -731,7 +753,7 @@ class Generator:
                 (1, self.splice), (16, self.receive), (5, self.receive_message), (2, self.receive_many),
                 (6, self.read), *self.calls_of_threads(), (1, self.fill), (3, self.drain), (7, self.shut),
                 (7, self.close), (5, self.duplicate), (4, self.control), (4, self.ioctl), (8, self.option_on),
-                (6, self.ask_option), (4, self.ask_error), (4, self.names), (4, self.connect_again),
+                (6, self.ask_option), (4, self.ask_error), (2, self.ask_kind), (4, self.names), (4, self.connect_again),
                 (2, self.bind_again), (2, self.listen_again), (3, self.accept_more), (3, self.connect_more),
                 (3, self.open_more), (1, self.odd_socket), (6, self.poll), (4, self.select), (10, self.epoll)]
 
@@ -755,4 +777,4 @@ class Generator:
 
 def generate(seed, index, family="inet"):
     """The sequence of that number."""
-    return replace(Generator(f"{seed}/{index}").sequence(), family=family)
+    return replace(Generator(f"{seed}/{index}", family).sequence(), family=family)

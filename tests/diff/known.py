@@ -28,13 +28,13 @@ def _earlier(one, matches):
     return any(matches(step) for step in one.sequence.steps[:one.index + 1])
 
 
-_RECEIVERS = ("recv", "recvfrom", "recvmsg", "recvmmsg", "read", "readv", "preadv2", "drain", "ioctl")
+_RECEIVERS = ("recv", "recv_chk", "recvfrom", "recvmsg", "recvmmsg", "read", "read_chk", "readv", "preadv2", "drain", "ioctl")
 
 
 def _by_the_kernel(step):
     """A datagram that is too long for one frame, or stays on its host or goes to many."""
     words = " ".join(step.words)
-    return (step.call.startswith(("send", "write", "pwrite")) and (
+    return (step.call.startswith(("send", "write", "pwrite", "dprintf")) and (
         any(int(size) > 1472 for size in re.findall(r"d\d+\.(\d+)", words)) or
         re.search(rf"@(lo|any|broadcast|group|{step.host}):|@name:", words) is not None or "control:" in words)
             or step.call == "connect" and re.search(rf"@(lo|any|{step.host}):", words) is not None)

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 import unittest
 
@@ -94,6 +96,38 @@ class DetachTest(LabCase):
             with self.lab.traffic() as traffic:
                 self.assertIn("ok\n", self.client_host.run(echo).out)
             self.assertEqual(traffic[1].tcp_frames > 0, bypassed, traffic[1].describe())
+
+    def sizes(self, server):
+        os.write(server.popen.stdin.fileno(), b"ask\n")
+        return server.popen.stdout.readline().decode().split()
+
+    def test_nobody_sees_what_the_way_back_needs(self):
+        """The kernel's queue is limited for it; SO_SNDBUF and SO_BUF_LOCK say what they said."""
+        port = self.lab.new_port()
+        server = self.serve(Roles(False, True), self.server_host.python("buffer_sizes.py", port), port,
+                            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        hold = ("import socket, sys, time; a = [socket.create_connection((sys.argv[1], int(sys.argv[2]))) "
+                "for _ in range(2)]; time.sleep(100)")
+        argv = [sys.executable, "-c", hold, self.server_host.address, port]
+        self.background(self.client_host, argv)
+        wait_until(lambda: len([one for one in self.server_host.sockets() if one["local_port"] == port]) == 3,
+                   "two connections")
+        before = self.sizes(server)
+        self.assertEqual([one.partition("/")[2] for one in before], ["0", "1"])
+        moved = []
+        for verb in ("detach", "attach"):
+            moved.append(self.relocate(self.server_host, verb, server.pid).out)
+            self.assertEqual(self.sizes(server), before, verb)
+        self.assertIn("2 connections", moved[0])
+        # These are the kernel's from the beginning.
+        self.relocate(self.server_host, "detach", server.pid)
+        self.background(self.client_host, argv)
+        time.sleep(0.2)
+        all_of_them = self.sizes(server)
+        self.assertEqual(all_of_them[:2], before)
+        self.assertEqual([one.partition("/")[2] for one in all_of_them[2:]], ["0", "1"])
+        self.relocate(self.server_host, "attach", server.pid)
+        self.assertEqual(self.sizes(server), all_of_them)
 
     def test_datagrams_go_on(self):
         port = self.lab.new_port()

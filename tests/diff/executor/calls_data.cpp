@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 
 #include "tests/diff/executor/calls.h"
 
@@ -237,6 +238,39 @@ Outcome call_splice(Arguments& arguments) {
       ::splice(in, nullptr, out, nullptr, bytes, static_cast<unsigned>(arguments.number())));
 }
 
+Outcome call_tee(Arguments& arguments) {
+  const int in = arguments.fd();
+  const int out = arguments.fd();
+  const auto bytes = static_cast<size_t>(arguments.number());
+  return Outcome(::tee(in, out, bytes, static_cast<unsigned>(arguments.number())));
+}
+
+Outcome call_dprintf(Arguments& arguments) {
+  const int fd = arguments.fd();
+  const Bytes data = arguments.bytes();
+  return Outcome(
+      ::dprintf(fd, "%.*s", static_cast<int>(data.bytes), static_cast<const char*>(data.data)));
+}
+
+// What a program built with -D_FORTIFY_SOURCE calls.
+extern "C" {
+ssize_t __recv_chk(int, void*, size_t, size_t, int);
+ssize_t __read_chk(int, void*, size_t, size_t);
+}
+
+Outcome call_recv_chk(Arguments& arguments) {
+  const int fd = arguments.fd();
+  const Room room = arguments.room();
+  const int flags = static_cast<int>(arguments.number());
+  return with_data(__recv_chk(fd, room.data, room.bytes, room.bytes, flags), {room});
+}
+
+Outcome call_read_chk(Arguments& arguments) {
+  const int fd = arguments.fd();
+  const Room room = arguments.room();
+  return with_data(__read_chk(fd, room.data, room.bytes, room.bytes), {room});
+}
+
 // Longer than the first probes of a window that has closed.
 constexpr int kQuietMs = 300;
 
@@ -291,6 +325,8 @@ void add_data_calls(CallTable& table) {
                 {"pread", call_pread},       {"pwrite", call_pwrite},
                 {"sendmmsg", call_sendmmsg}, {"recvmmsg", call_recvmmsg},
                 {"sendfile", call_sendfile}, {"splice", call_splice},
+                {"tee", call_tee},           {"dprintf", call_dprintf},
+                {"recv_chk", call_recv_chk}, {"read_chk", call_read_chk},
                 {"fill", call_fill},         {"drain", call_drain}});
 }
 

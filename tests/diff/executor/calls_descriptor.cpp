@@ -1,6 +1,8 @@
 // calls_descriptor.cpp - close, dup and their kin, pipes and files
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tests/diff/executor/calls.h"
@@ -49,6 +51,26 @@ Outcome call_file(Arguments& arguments) {
   return Outcome(fd);
 }
 
+// Of one number: what is around it is the executor's.
+Outcome call_close_range(Arguments& arguments) {
+  const auto fd = static_cast<unsigned>(arguments.fd());
+  return Outcome(::close_range(fd, fd, static_cast<int>(arguments.number())));
+}
+
+extern "C" int isfdtype(int fd, int type) noexcept;
+
+Outcome call_isfdtype(Arguments& arguments) {
+  return Outcome(isfdtype(arguments.fd(), static_cast<int>(arguments.number())));
+}
+
+Outcome call_sockatmark(Arguments& arguments) { return Outcome(::sockatmark(arguments.fd())); }
+
+Outcome call_socketpair(Arguments& arguments) {
+  int ends[2] = {-1, -1};
+  const int domain = static_cast<int>(arguments.number());
+  return Outcome(::socketpair(domain, static_cast<int>(arguments.number()), 0, ends));
+}
+
 }  // namespace
 
 void add_descriptor_calls(CallTable& table) {
@@ -58,7 +80,11 @@ void add_descriptor_calls(CallTable& table) {
                 {"dup3", call_dup3},
                 {"fcntl", call_fcntl},
                 {"pipe", call_pipe},
-                {"file", call_file}});
+                {"file", call_file},
+                {"close_range", call_close_range},
+                {"isfdtype", call_isfdtype},
+                {"sockatmark", call_sockatmark},
+                {"socketpair", call_socketpair}});
 }
 
 }  // namespace diff
