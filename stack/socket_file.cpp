@@ -975,8 +975,11 @@ Result<void> SocketFile::get_stream_option(int level, int name, void* value, soc
       stream_->syn_hops() != 0 &&
       ((level == IPPROTO_IP && name == IP_MULTICAST_TTL && stream_->flow().remote.ip.is_v4()) ||
        (of_v6 && name == IPV6_MULTICAST_HOPS));
-  const bool number_of_stack =
-      socket_error || tcp_information || segment_bytes || path_mtu || own_family || hops;
+  // Of one that is connected Linux never says 0.
+  const bool window_clamp =
+      level == IPPROTO_TCP && name == TCP_WINDOW_CLAMP && options_.tcp.window_clamp_bytes == 0;
+  const bool number_of_stack = socket_error || tcp_information || segment_bytes || path_mtu ||
+                               own_family || hops || window_clamp;
   if (!number_of_stack && !peer_name && !path) return Error{ENOPROTOOPT};
   if (static_cast<int>(*length) < 0) return Error{EINVAL};
   if (peer_name) return get_peer_name(value, *length);
@@ -988,9 +991,10 @@ Result<void> SocketFile::get_stream_option(int level, int name, void* value, soc
     stream_->info(fd_, value, length);
     return {};
   }
-  const int number = socket_error ? stream_->take_error()
-                     : hops       ? stream_->syn_hops()
-                     : own_family ? family_
+  const int number = socket_error   ? stream_->take_error()
+                     : hops         ? stream_->syn_hops()
+                     : window_clamp ? static_cast<int>(stream_->window_limit_bytes())
+                     : own_family   ? family_
                      : segment_bytes
                          ? static_cast<int>(stream_->mss())
                          : static_cast<int>(the_stack().port().capabilities().mtu_bytes);

@@ -140,7 +140,8 @@ Result<size_t> SocketFile::sendmsg(const msghdr& message, int flags) {
 Result<size_t> SocketFile::recvmsg(msghdr& message, int flags) {
   const msghdr before = message;
   auto got = receive(message, flags);
-  if (!got) message = before;  // what fails writes nothing
+  if (!got) message = before;                              // what fails writes nothing
+  if (got) message.msg_flags |= flags & MSG_CMSG_CLOEXEC;  // ____sys_recvmsg() in net/socket.c
   return got;
 }
 

@@ -40,6 +40,13 @@ def _by_the_kernel(step):
             or step.call == "connect" and re.search(rf"@(lo|any|{step.host}):", words) is not None)
 
 
+def _is_part_of(less, more):
+    """Whether a poll says of each descriptor what another says, or nothing."""
+    some, all_of_them = re.findall(r"revents=(\S+)", less), re.findall(r"revents=(\S+)", more)
+    return some != all_of_them and len(some) == len(all_of_them) and all(
+        one in ("0", other) for one, other in zip(some, all_of_them))
+
+
 KNOWN = [
     Known("the error queue", "the stack keeps no ICMP errors", "| MSG_ERRQUEUE | ICMP errors too", _flag("MSG_ERRQUEUE")),
     Known("zero-copy notes", "bytes are always copied", "| MSG_ZEROCOPY | lends the pages",
@@ -66,8 +73,10 @@ KNOWN = [
     Known("the order of two paths", "each path has a queue of its own", "| datagrams that come over both paths",
           lambda one: _earlier(one, _by_the_kernel) and (one.kind == "ready" or one.call in _RECEIVERS)),
     Known("the size of buffers", "the stack's are its own; the kernel's grow as it sees fit",
-          "| SO_SNDBUF, SO_RCVBUF, TCP_WINDOW_CLAMP | memory", lambda one: one.call == "getsockopt" and (
-              one.step.uses("SO_SNDBUF") or one.step.uses("SO_RCVBUF")), goes_on=True),
+          "| SO_SNDBUF, SO_RCVBUF, TCP_WINDOW_CLAMP | memory", lambda one: one.call == "getsockopt" and any(
+              map(one.step.uses, ("SO_SNDBUF", "SO_RCVBUF", "TCP_WINDOW_CLAMP"))), goes_on=True),
+    Known("news that come together", "a batch of frames is handled before anybody is woken", "What comes in one batch of frames",
+          lambda one: one.kind == "returns" and _is_part_of(one.kernel, one.bypass)),
 ]
 
 
