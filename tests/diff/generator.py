@@ -41,6 +41,7 @@ class Generator:
         self.random, self.family = random.Random(seed), family
         self.steps, self.files, self.ports, self.slots = [], [], 0, 0
         self.busy = set()       # threads that are probably in a call that waits
+        self.awaited = set()    # what such a call may be waiting for: of two, either may get it
 
     # ---- chances
 
@@ -377,6 +378,7 @@ class Generator:
         if not file:
             return
         worker = self.waits(file.host)
+        self.awaited.add(id(file.first or file))
         if file.state == "listening":
             made = self.new_file(file.host, "tcp", state="connected")
             self.add(file.host, "accept", file.name, "o16", slot=made.name, worker=worker)
@@ -510,7 +512,7 @@ class Generator:
     def wait_and_give(self):
         """A call that waits, and what it waits for, at once."""
         one = self.some("tcp", states=("connected",))
-        if not one or not one.peer or one.peer.state != "connected":
+        if not one or not one.peer or one.peer.state != "connected" or id(one.first or one) in self.awaited:
             return
         before = len(self.steps)
         self.weighted([
