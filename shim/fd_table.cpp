@@ -2,7 +2,6 @@
 #include "shim/fd_table.h"
 
 #include <dirent.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -11,22 +10,12 @@
 
 namespace underpass {
 
-std::atomic<OpenFile*>* FdTable::entries_ = nullptr;
+OpenFile* FdTable::entries_[kMaxFds];
 std::atomic<int> FdTable::highest_{-1};
-
-void FdTable::start() {
-  // Address space only: a page of it becomes memory when a number in it is used.
-  constexpr size_t kBytes = kMaxFds * sizeof(std::atomic<OpenFile*>);
-  const long at = sys::call(SYS_mmap, 0, static_cast<long>(kBytes), PROT_READ | PROT_WRITE,
-                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  constexpr long kLastError = -4095;
-  if (at < 0 && at >= kLastError) return;
-  entries_ = reinterpret_cast<std::atomic<OpenFile*>*>(at);
-}
 
 OpenFile* FdTable::find(int fd) {
   if (!maybe_ours(fd)) return nullptr;
-  OpenFile* file = entries_[fd].load(std::memory_order_relaxed);
+  OpenFile* file = entry(fd).load(std::memory_order_relaxed);
   if (file == nullptr) return nullptr;
   file->come_over();
   if (!file->is_kernels()) return file;
@@ -43,16 +32,16 @@ OpenFile* FdTable::find_to_wait(int fd, Readiness events) {
 }
 
 void FdTable::put(int fd, OpenFile* file) {
-  if (entries_ == nullptr || fd < 0 || fd >= kMaxFds) return;
-  if (entries_[fd].load(std::memory_order_relaxed) != nullptr) drop(fd);
+  if (fd < 0 || fd >= kMaxFds) return;
+  if (entry(fd).load(std::memory_order_relaxed) != nullptr) drop(fd);
   file->ref();
-  entries_[fd].store(file, std::memory_order_release);
+  entry(fd).store(file, std::memory_order_release);
   highest_.store(std::max(highest_.load(std::memory_order_relaxed), fd), std::memory_order_relaxed);
 }
 
 void FdTable::drop(int fd) {
   if (!maybe_ours(fd)) return;
-  OpenFile* const file = entries_[fd].exchange(nullptr, std::memory_order_relaxed);
+  OpenFile* const file = entry(fd).exchange(nullptr, std::memory_order_relaxed);
   if (file == nullptr) return;
   if (file->remove_fd(fd)) {
     file->last_close(fd);
@@ -106,9 +95,9 @@ void FdTable::adopt_listener(int fd) {
 void FdTable::after_fork() {
   const int highest = highest_.load(std::memory_order_relaxed);
   for (int fd = 0; fd <= highest; ++fd) {
-    OpenFile* const file = entries_[fd].load(std::memory_order_relaxed);
+    OpenFile* const file = entry(fd).load(std::memory_order_relaxed);
     if (file == nullptr || file->stays_after_fork()) continue;
-    entries_[fd].store(nullptr, std::memory_order_relaxed);
+    entry(fd).store(nullptr, std::memory_order_relaxed);
   }
 }
 

@@ -21,13 +21,9 @@ class FdTable {
   // Larger numbers are the kernel's.
   static constexpr int kMaxFds = 1 << 20;
 
-  // Before it, and where memory is short, every descriptor is the kernel's.
-  static void start();
-
   // Without the lock: false is final, true must be looked at again under it.
   static bool maybe_ours(int fd) {
-    return entries_ != nullptr && fd >= 0 && fd < kMaxFds &&
-           entries_[fd].load(std::memory_order_relaxed) != nullptr;
+    return fd >= 0 && fd < kMaxFds && entry(fd).load(std::memory_order_relaxed) != nullptr;
   }
   // Null: the kernel's. A file that became the kernel's is forgotten here.
   static OpenFile* find(int fd) UP_REQUIRES(stack_mutex);
@@ -50,7 +46,12 @@ class FdTable {
   static void after_fork() UP_REQUIRES(stack_mutex);
 
  private:
-  static std::atomic<OpenFile*>* entries_;
+  // At a place that is known when the library is linked: a call on a file of the kernel's pays for
+  // no other load. A page of it becomes memory when a number in it is used.
+  static OpenFile* entries_[kMaxFds];
+  static std::atomic_ref<OpenFile*> entry(int fd) {
+    return std::atomic_ref<OpenFile*>(entries_[fd]);
+  }
   static std::atomic<int> highest_;
 };
 

@@ -48,7 +48,6 @@ __attribute__((constructor)) void start() {
   set_sleep_call(real().ppoll);
   const Options options = options_from_environment();
   if (!process_start(options)) return;
-  FdTable::start();
   FdTable::adopt_listeners();
   pthread_atfork(process_prepare_fork, process_after_fork_parent, after_fork_in_child);
   // The first to be registered is the last to be called.

@@ -11,7 +11,6 @@ using namespace underpass;
 namespace {
 
 void with_lock(void (*body)()) UP_NO_THREAD_SAFETY {
-  FdTable::start();
   StackLock lock;
   body();
 }
@@ -19,8 +18,6 @@ void with_lock(void (*body)()) UP_NO_THREAD_SAFETY {
 }  // namespace
 
 Test(fd_table, number_that_was_never_put_is_the_kernels) {
-  cr_assert_not(FdTable::maybe_ours(3));
-  FdTable::start();
   for (const int fd : {-1, 0, 3, FdTable::kMaxFds, INT32_MAX}) {
     cr_assert_not(FdTable::maybe_ours(fd));
   }
