@@ -5,6 +5,7 @@
 
 #include "base/address.h"
 #include "base/result.h"
+#include "base/sys.h"
 #include "stack/process.h"
 
 namespace underpass {
