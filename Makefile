@@ -310,7 +310,7 @@ ALL_OBJ := $(BASE_OBJ) $(XDP_OBJ) $(BROKER_OBJ) $(STACK_OBJ) $(SHIM_OBJ) $(TOOLS
 
 # --- tests -------------------------------------------------------------------------------------
 
-.PHONY: test test-vm unit unit-asan unit-tsan steer integration torture diff-test test-programs
+.PHONY: test test-vm unit unit-asan steer integration torture diff-test test-programs
 test-programs: $(UNIT_TESTS) $(STEER_TESTS)
 
 # scripts/bootstrap comes first: without it there may be nothing to build with.
@@ -348,10 +348,6 @@ ASAN = B=build/asan CXX=clang++ CC=clang OPTIMIZE="-O0 -g" \
   SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
 unit-asan:
 	+$(MAKE) -j$(JOBS) $(ASAN) unit
-# By g++, whose runtime is a library. It knows no fences (the sequence locks of what processes share).
-TSAN = B=build/tsan OPTIMIZE="-O1 -g" SANITIZE="-fsanitize=thread -Wno-tsan"
-unit-tsan:
-	+$(MAKE) -j$(JOBS) $(TSAN) unit
 
 # --- checks ------------------------------------------------------------------------------------
 
@@ -426,7 +422,7 @@ help:
 	@echo 'all          build/underpass, build/underpassd, build/libunderpass.so and'
 	@echo '             build/libunderpass-socket.so and .a (the default)'
 	@echo 'test         install what is missing, build, run every test'
-	@echo 'unit         unit tests; unit-asan, unit-tsan: under a sanitizer'
+	@echo 'unit         unit tests; unit-asan: under sanitizers'
 	@echo 'steer        tests of the XDP program (root)'
 	@echo 'integration  tests/*/*_test.py (root); T="FILES" runs only those'
 	@echo 'diff-test    N=200 random sequences of socket calls of SEED=1, on the kernel and on bypass (root)'
