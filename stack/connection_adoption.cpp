@@ -77,7 +77,7 @@ Result<TcpEndpoint*> TcpEndpoint::adopt(Stack& stack, const ConnectionSnapshot& 
   stack.tcp().add(*endpoint);
   endpoint->in_demux_ = true;
   endpoint->exact_flow_ = true;  // the broker has put it into the flow map
-  endpoint->record_ = stack.records().take(IPPROTO_TCP, flow.local, flow.remote, fd);
+  stack.records().take(endpoint->record_, IPPROTO_TCP, flow.local, flow.remote, fd);
   stack.not_moved_any_more(flow);
   stack.counters().tcp_moved_in.fetch_add(1, std::memory_order_relaxed);
   endpoint->follow_window_limit();

@@ -24,25 +24,25 @@ Destination& Destinations::look_up(const IpAddress& ip, uint64_t now_ns) {
     last_ip_ = ip;
   }
   const bool current = found->state == NeighbourState::kReachable &&
-                       found->neighbour_generation == host_.neighbour_generation() &&
-                       found->route_generation == host_.route_generation() &&
+                       found->neighbour_generation == host_->neighbour_generation() &&
+                       found->route_generation == host_->route_generation() &&
                        now_ns - found->used_ns < kTouchEveryNs;
   if (!current) refresh(ip, *found, now_ns);
   return *found;
 }
 
 void Destinations::refresh(const IpAddress& ip, Destination& destination, uint64_t now_ns) {
-  const uint64_t routes = host_.route_generation();
+  const uint64_t routes = host_->route_generation();
   if (destination.route_generation != routes || destination.error != 0) {
-    auto route = host_.route(ip, IpAddress::any(ip.family()));
+    auto route = host_->route(ip, IpAddress::any(ip.family()));
     destination.error = route.error();
     if (route.ok()) destination.route = *route;
     destination.route_generation = routes;
   }
   if (destination.error != 0) return;
   destination.used_ns = now_ns;
-  destination.neighbour_generation = host_.neighbour_generation();
-  const NeighbourView view = host_.neighbour(destination.route.next_hop);
+  destination.neighbour_generation = host_->neighbour_generation();
+  const NeighbourView view = host_->neighbour(destination.route.next_hop);
   destination.state = view.state;
   destination.mac = view.mac;
   if (view.state == NeighbourState::kReachable) {
@@ -63,7 +63,7 @@ void Destinations::refresh(const IpAddress& ip, Destination& destination, uint64
   destination.asking = true;
   destination.asked_ns = now_ns;
   destination.failures = view.failures;
-  host_.resolve(destination.route.next_hop);
+  host_->resolve(destination.route.next_hop);
 }
 
 void Destinations::enqueue(Destination& destination, std::vector<uint8_t> packet) {
@@ -78,6 +78,13 @@ void Destinations::enqueue(Destination& destination, std::vector<uint8_t> packet
 void Destinations::drop_waiting(Destination& destination) {
   waiting_ -= destination.waiting.size();
   destination.waiting.clear();
+}
+
+void Destinations::start_over(HostView& host) {
+  host_ = &host;
+  table_.clear();
+  waiting_ = 0;
+  last_ = nullptr;
 }
 
 void Destinations::forget_unused(uint64_t now_ns) {

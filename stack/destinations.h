@@ -40,7 +40,9 @@ struct Destination {
 // Guarded by the stack mutex.
 class Destinations {
  public:
-  explicit Destinations(HostView& host) : host_(host) {}
+  explicit Destinations(HostView& host) : host_(&host) {}
+  // Of another view nothing is known; what waits is dropped.
+  void start_over(HostView& host);
 
   // The destination with its route and neighbour as they are now. Pointers live until
   // forget_unused().
@@ -59,7 +61,7 @@ class Destinations {
   void drop_waiting(Destination& destination);
   void forget_unused(uint64_t now_ns);
 
-  HostView& host_;
+  HostView* host_;
   std::unordered_map<IpAddress, Destination, IpAddressHash> table_;
   size_t waiting_ = 0;
   IpAddress last_ip_{};

@@ -15,6 +15,16 @@ Flow from_anybody(uint8_t protocol, const SocketAddress& local) {
 
 }  // namespace
 
+void PortClaims::start_over(PortTable& table) {
+  table_ = &table;
+  for (auto& [key, uses] : uses_) {
+    for (Use& use : uses) {
+      use.place = Place::kNowhere;
+      use.members = 0;
+    }
+  }
+}
+
 const PortClaims::Use* PortClaims::find(uint8_t protocol, const SocketAddress& local) const {
   const auto it = uses_.find(key_of(protocol, local));
   if (it == uses_.end()) return nullptr;
@@ -69,12 +79,12 @@ Result<void> PortClaims::join(uint8_t protocol, const Binding& local) {
 
 Result<void> PortClaims::join_one(uint8_t protocol, const SocketAddress& local) {
   if (away_) return hold_one(protocol, local);
-  auto share = table_.join(protocol, local);
+  auto share = table_->join(protocol, local);
   if (!share) {
     // Another address has the entry.
     auto held = hold_one(protocol, local);
     if (!held || find(protocol, local)->place != Place::kEntry) return held;
-    share = table_.join(protocol, local);
+    share = table_->join(protocol, local);
     if (share) ++find(protocol, local)->members;
     return {};
   }
@@ -100,7 +110,7 @@ bool PortClaims::rejoin_one(uint8_t protocol, const SocketAddress& local) {
   if (away_ || use == nullptr || (use->place != Place::kEntry && use->place != Place::kMember)) {
     return false;
   }
-  const auto share = table_.join(protocol, local);
+  const auto share = table_->join(protocol, local);
   if (!share) return false;
   use->place = *share == PortTable::Share::kElder ? Place::kEntry : Place::kMember;
   ++use->members;
@@ -115,7 +125,7 @@ void PortClaims::leave(uint8_t protocol, const Binding& local) {
 void PortClaims::leave_one(uint8_t protocol, const SocketAddress& local) {
   Use* const use = find(protocol, local);
   if (use == nullptr || use->members == 0 || --use->members != 0) return;
-  table_.leave(protocol, local);
+  table_->leave(protocol, local);
 }
 
 bool PortClaims::needs_flows(uint8_t protocol, const SocketAddress& local) const {
@@ -126,9 +136,9 @@ bool PortClaims::needs_flows(uint8_t protocol, const SocketAddress& local) const
 }
 
 PortTable::Others PortClaims::others(uint8_t protocol, const Binding& local) const {
-  PortTable::Others found = table_.others(protocol, local.address);
+  PortTable::Others found = table_->others(protocol, local.address);
   if (local.families == Families::kBoth) {
-    const PortTable::Others over_v4 = table_.others(protocol, local.over_v4());
+    const PortTable::Others over_v4 = table_->others(protocol, local.over_v4());
     found.members |= over_v4.members;
     found.waiting |= over_v4.waiting;
   }
@@ -137,19 +147,19 @@ PortTable::Others PortClaims::others(uint8_t protocol, const Binding& local) con
 
 Result<PortClaims::Place> PortClaims::claim(uint8_t protocol, const SocketAddress& local) {
   if (away_) return Place::kNowhere;
-  auto claimed = table_.claim(protocol, local);
+  auto claimed = table_->claim(protocol, local);
   if (claimed) return Place::kEntry;
   Use* const ours = in_entry(protocol, local);
   if (ours != nullptr && ours->ip.is_any()) return Place::kCovered;
-  const bool alone = table_.others(protocol, local).members == 0;
+  const bool alone = table_->others(protocol, local).members == 0;
   if (ours != nullptr && local.ip.is_any() && ours->place == Place::kEntry && alone) {
-    table_.move(protocol, {ours->ip, local.port, 0}, local.ip);
+    table_->move(protocol, {ours->ip, local.port, 0}, local.ip);
     ours->place = Place::kCovered;
     return Place::kEntry;
   }
   if (claimed.error() != EEXIST) return Error{claimed.error()};
   // Full, or another process has it already: the kernel serves what cannot be steered.
-  if (local.ip.is_any() || !table_.add_flow(from_anybody(protocol, local))) {
+  if (local.ip.is_any() || !table_->add_flow(from_anybody(protocol, local))) {
     return Error{EADDRINUSE};
   }
   return Place::kFlow;
@@ -167,10 +177,10 @@ PortClaims::Use* PortClaims::in_entry(uint8_t protocol, const SocketAddress& loc
 void PortClaims::release_use(uint8_t protocol, uint16_t port, Use& use) {
   const SocketAddress local{use.ip, port, 0};
   const Place place = std::exchange(use.place, Place::kNowhere);
-  if (std::exchange(use.members, 0) != 0) table_.leave(protocol, local);
-  if (place == Place::kFlow) table_.remove_flow(from_anybody(protocol, local));
+  if (std::exchange(use.members, 0) != 0) table_->leave(protocol, local);
+  if (place == Place::kFlow) table_->remove_flow(from_anybody(protocol, local));
   if (place != Place::kEntry && place != Place::kMember) return;
-  const bool shared = table_.others(protocol, local).members != 0;
+  const bool shared = table_->others(protocol, local).members != 0;
   // Those that a claim of all addresses has covered stand for themselves now.
   bool handed_on = false;
   for (Use& other : uses_[key_of(protocol, local)]) {
@@ -178,16 +188,16 @@ void PortClaims::release_use(uint8_t protocol, uint16_t port, Use& use) {
     if (shared) {
       other.place = Place::kNowhere;  // the address is the others', too
     } else if (!handed_on && place == Place::kEntry) {
-      table_.move(protocol, local, other.ip);
+      table_->move(protocol, local, other.ip);
       other.place = Place::kEntry;
       handed_on = true;
     } else {
-      const bool added = table_.add_flow(from_anybody(protocol, {other.ip, port, 0})).ok();
+      const bool added = table_->add_flow(from_anybody(protocol, {other.ip, port, 0})).ok();
       other.place = added ? Place::kFlow : Place::kNowhere;
     }
   }
   // A member may have become the elder.
-  if (!handed_on) table_.release(protocol, local);
+  if (!handed_on) table_->release(protocol, local);
 }
 
 void PortClaims::drop(uint8_t protocol, const Binding& local) {
@@ -219,7 +229,7 @@ Result<void> PortClaims::move_one(uint8_t protocol, const SocketAddress& from,
   const bool alone = use != nullptr && use->users == 1 && use->place == Place::kEntry &&
                      use->members == 0 && uses_[key_of(protocol, from)].size() == 1;
   if (alone && from.port == to.port) {
-    table_.move(protocol, from, to.ip);
+    table_->move(protocol, from, to.ip);
     use->ip = to.ip;
     return {};
   }

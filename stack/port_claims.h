@@ -40,7 +40,9 @@ struct Binding {
 
 class PortClaims {
  public:
-  explicit PortClaims(PortTable& table) : table_(table) {}
+  explicit PortClaims(PortTable& table) : table_(&table) {}
+  // Another table, where nothing is claimed yet: the users stay, as after release().
+  void start_over(PortTable& table);
 
   // EADDRINUSE: another process's stack has it, or one of the two.
   Result<void> hold(uint8_t protocol, const Binding& local);
@@ -53,12 +55,12 @@ class PortClaims {
   // The share again, of a user that has left.
   bool rejoin(uint8_t protocol, const Binding& local);
   // One flow is ours whoever has the port.
-  bool add_flow(const Flow& flow) { return !away_ && table_.add_flow(flow).ok(); }
-  void drop_flow(const Flow& flow) { table_.remove_flow(flow); }
+  bool add_flow(const Flow& flow) { return !away_ && table_->add_flow(flow).ok(); }
+  void drop_flow(const Flow& flow) { table_->remove_flow(flow); }
   // Whether a thread waits for a connection there.
   void wait(uint8_t protocol, const Binding& local, bool waits) {
-    table_.wait(protocol, local.address, waits);
-    if (local.families == Families::kBoth) table_.wait(protocol, local.over_v4(), waits);
+    table_->wait(protocol, local.address, waits);
+    if (local.families == Families::kBoth) table_->wait(protocol, local.over_v4(), waits);
   }
   // Whether a flow to there needs an entry of its own, as others have the port, too.
   bool needs_flows(uint8_t protocol, const SocketAddress& local) const;
@@ -72,7 +74,7 @@ class PortClaims {
   // What comes from `remote` to a port that is held is for it, too, though the kernel may have had
   // the connection of that name before.
   void take_back(uint8_t protocol, const SocketAddress& local, const SocketAddress& remote) {
-    table_.take_flow_back({protocol, local, remote});
+    table_->take_flow_back({protocol, local, remote});
   }
   // Away, nothing is claimed: who holds a port has it in the kernel alone.
   void set_away(bool away) { away_ = away; }
@@ -112,7 +114,7 @@ class PortClaims {
   Use* in_entry(uint8_t protocol, const SocketAddress& local);
   void release_use(uint8_t protocol, uint16_t port, Use& use);
 
-  PortTable& table_;
+  PortTable* table_;
   bool away_ = false;
   std::unordered_map<uint64_t, std::vector<Use>> uses_;
 };

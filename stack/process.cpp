@@ -23,6 +23,8 @@ namespace {
 
 // After this long with all threads asleep in waits, the helper sleeps without a limit.
 constexpr int kParkAfterPeriods = 50;
+// How often sockets ask for a broker that has been there before.
+constexpr uint64_t kTryAgainNs = kNsPerS;
 
 // Which network namespace the socket is of (socket(7)). 0: the kernel is too old to say.
 uint64_t network_of(int fd) {
@@ -71,11 +73,16 @@ bool Process::has_interface(int fd) const { return network_ == 0 || network_of(f
 Result<void> Process::attach() {
   if (!may_attach_) return Error{ENODEV};
   attach_mutex_.lock();
+  // There was a broker when the program began: it may be on its way to be another.
+  if (attach_error_ == ECONNREFUSED && monotonic_ns() >= try_again_ns_) tried_ = false;
   if (!tried_) {
     tried_ = true;
-    const auto attached = attach_to_broker();
+    auto attached = attach_to_broker();
     attach_error_ = attached.error();
-    if (!attached) {
+    try_again_ns_ = monotonic_ns() + kTryAgainNs;
+    if (attached) {
+      attach_to(std::move(attached->attachment), std::move(attached->view));
+    } else {
       log_write(LogLevel::warning, "cannot attach to the broker of %s (%s): kernel sockets",
                 options_.iface, strerrordesc_np(attach_error_));
     }
@@ -86,19 +93,19 @@ Result<void> Process::attach() {
   return {};
 }
 
-Result<void> Process::attach_to_broker() {
-  Fd lease = std::move(lease_);
-  if (!lease) {
-    auto fresh = BrokerClient::lease(options_.iface);
-    if (!fresh) return Error{fresh.error()};
-    lease = std::move(*fresh);
+Result<Process::Attached> Process::attach_to_broker() {
+  Result<std::unique_ptr<Attachment>> attachment = Error{ECONNREFUSED};
+  if (lease_) attachment = BrokerClient::attach(std::move(lease_));
+  // Its broker may have ended since then.
+  if (!attachment && (attachment.error() == ECONNREFUSED || attachment.error() == ECONNRESET)) {
+    auto lease = BrokerClient::lease(options_.iface);
+    if (!lease) return Error{lease.error()};
+    attachment = BrokerClient::attach(std::move(*lease));
   }
-  auto attachment = BrokerClient::attach(std::move(lease));
   if (!attachment) return Error{attachment.error()};
   auto view = KernelView::open(**attachment);
   if (!view) return Error{view.error()};
-  attach_to(std::move(*attachment), std::move(*view));
-  return {};
+  return Attached{std::move(*attachment), std::move(*view)};
 }
 
 void Process::attach_to(std::unique_ptr<Attachment> attachment, std::unique_ptr<HostView> view) {
@@ -106,9 +113,19 @@ void Process::attach_to(std::unique_ptr<Attachment> attachment, std::unique_ptr<
   attachment_ = std::move(attachment);
   attachment_->listen_to_relocations(relocation_);
   view_ = std::move(view);
+  stack_ = std::make_unique<Stack>(setup_of(*attachment_, *view_));
+  may_attach_ = true;
+  tried_ = true;
+  attach_error_ = 0;
+  helper_event_.reset(take_event_fd());
+  owner_pid_.store(sys::getpid());
+  start_helper();
+}
+
+Stack::Setup Process::setup_of(Attachment& attachment, HostView& view) {
   IpAddress address = IpAddress::any(AF_INET);
   uint32_t prefix_bits = 0;
-  const AddressTable table = read_addresses(attachment_->control());
+  const AddressTable table = read_addresses(attachment.control());
   for (const LocalAddress& one : table.all()) {
     IpAddress candidate;
     std::copy(std::begin(one.ip), std::end(one.ip), candidate.bytes.begin());
@@ -117,14 +134,39 @@ void Process::attach_to(std::unique_ptr<Attachment> attachment, std::unique_ptr<
     prefix_bits = one.prefix_bits - 96;  // counted in the v4-mapped form
     break;
   }
-  stack_ = std::make_unique<Stack>(Stack::Setup{attachment_->port(), *view_, attachment_->ports(),
-                                                attachment_->slot(), address, prefix_bits});
-  may_attach_ = true;
-  tried_ = true;
-  attach_error_ = 0;
-  helper_event_.reset(take_event_fd());
-  owner_pid_.store(sys::getpid());
-  start_helper();
+  return {attachment.port(), view, attachment.ports(), attachment.slot(), address, prefix_bits};
+}
+
+void Process::let_go() {
+  stack_->unplug();
+  attachment_->let_go();
+  // A descriptor of the rings in a sleeper's poll keeps the kernel from letting go of them.
+  wake_ring_sleepers();
+}
+
+Result<void> Process::come_back() {
+  auto attached = attach_to_broker();
+  if (!attached) return Error{attached.error()};
+  StackLock lock;
+  before_.push_back({std::move(attachment_), std::move(view_)});
+  attachment_ = std::move(attached->attachment);
+  view_ = std::move(attached->view);
+  attachment_->listen_to_relocations(relocation_);
+  stack_->plug_in(setup_of(*attachment_, *view_));
+  relocation_.has_broker(*stack_);
+  wake_ring_sleepers();
+  return {};
+}
+
+void Process::wake_ring_sleepers() {
+  if (ring_sleeper_ != nullptr) ring_sleeper_->nudge();
+  const uint64_t one = 1;
+  if (helper_event_) sys::write(helper_event_.get(), &one, sizeof one);
+}
+
+// Who spins looks at the port without the lock; frames of its lie in queues.
+void Process::forget_those_before() {
+  if (waiting_threads_ == 0 && stack_->frames_of_before() == 0) before_.clear();
 }
 
 bool Process::is_interface_address(const IpAddress& ip) {
@@ -156,6 +198,7 @@ void Process::enter_wait() { ++waiting_threads_; }
 
 void Process::leave_wait() {
   --waiting_threads_;
+  if (!before_.empty()) forget_those_before();
   promote_sleeper();
   if (waiting_threads_ == 0 && helper_parked_.load(std::memory_order_relaxed) != 0) {
     helper_parked_.store(0, std::memory_order_relaxed);
@@ -312,6 +355,8 @@ void process_after_fork_child() UP_NO_THREAD_SAFETY {
   static_cast<void>(process.stack_.release());
   process.view_.reset();
   process.attachment_.reset();
+  process.before_.clear();
+  process.try_again_ns_ = 0;
   process.lease_.reset();
   process.event_fds_.clear();
   process.owner_pid_.store(0);

@@ -64,6 +64,10 @@ class Process : private DeadlineWatcher {
   Family& family() { return family_; }
   Relocation& relocation() UP_REQUIRES(stack_mutex) { return relocation_; }
   bool is_interface_address(const IpAddress& ip) UP_REQUIRES(stack_mutex);
+  // The broker ends: nothing of it is held any more, and there is no interface until come_back().
+  void let_go() UP_REQUIRES(stack_mutex);
+  // Attaches to the broker that is there now. An error: there is none, or it does not want us.
+  Result<void> come_back() UP_EXCLUDES(stack_mutex);
 
   // For Waiter. An eventfd of ours, and its return.
   int take_event_fd() UP_REQUIRES(stack_mutex);
@@ -90,7 +94,14 @@ class Process : private DeadlineWatcher {
   friend void process_leave(int);
 
   Process() = default;
-  Result<void> attach_to_broker() UP_EXCLUDES(stack_mutex);
+  struct Attached {
+    std::unique_ptr<Attachment> attachment;
+    std::unique_ptr<HostView> view;
+  };
+  Result<Attached> attach_to_broker() UP_EXCLUDES(stack_mutex);
+  Stack::Setup setup_of(Attachment& attachment, HostView& view) UP_REQUIRES(stack_mutex);
+  void wake_ring_sleepers() UP_REQUIRES(stack_mutex);
+  void forget_those_before() UP_REQUIRES(stack_mutex);
   void deadline_is_earlier(uint64_t at_ns) UP_REQUIRES(stack_mutex) override;
   void watch_deadlines() UP_REQUIRES(stack_mutex);
   void start_helper();
@@ -102,11 +113,14 @@ class Process : private DeadlineWatcher {
   StackMutex attach_mutex_;  // taken before stack_mutex; held during the round trip to the broker
   bool tried_ = false;
   int attach_error_ = 0;
+  uint64_t try_again_ns_ = 0;
   bool may_attach_ = false;
   uint64_t network_ = 0;  // the namespace of the interface; 0: not known
   Fd lease_;
   std::unique_ptr<Attachment> attachment_;
   std::unique_ptr<HostView> view_;
+  // Of brokers that have ended, while somebody may look there.
+  std::vector<Attached> before_;
   std::unique_ptr<Stack> stack_;
   SpinPolicy spin_;
   Family family_;

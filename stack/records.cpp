@@ -9,20 +9,43 @@ void store_ip(std::atomic<uint8_t> (&to)[16], const IpAddress& ip) {
   for (size_t i = 0; i < ip.bytes.size(); ++i) to[i].store(ip.bytes[i], std::memory_order_relaxed);
 }
 
+template <class T>
+void copy_field(const std::atomic<T>& from, std::atomic<T>& to) {
+  to.store(from.load(std::memory_order_relaxed), std::memory_order_relaxed);
+}
+
+void copy(const SocketRecord& from, SocketRecord& to) {
+  copy_field(from.inode_fd, to.inode_fd);
+  copy_field(from.protocol, to.protocol);
+  copy_field(from.state, to.state);
+  copy_field(from.local_port, to.local_port);
+  copy_field(from.remote_port, to.remote_port);
+  for (size_t i = 0; i < sizeof to.local_ip; ++i) copy_field(from.local_ip[i], to.local_ip[i]);
+  for (size_t i = 0; i < sizeof to.remote_ip; ++i) copy_field(from.remote_ip[i], to.remote_ip[i]);
+  copy_field(from.rx_queue_bytes, to.rx_queue_bytes);
+  copy_field(from.tx_queue_bytes, to.tx_queue_bytes);
+  copy_field(from.snd_nxt, to.snd_nxt);
+  copy_field(from.rcv_nxt, to.rcv_nxt);
+  copy_field(from.rtt_us, to.rtt_us);
+  to.in_use.store(1, std::memory_order_release);
+}
+
 }  // namespace
 
-SocketRecord* Records::take(uint8_t protocol, const SocketAddress& local,
-                            const SocketAddress& remote, int fd) {
+void Records::take(SocketRecord*& holder, uint8_t protocol, const SocketAddress& local,
+                   const SocketAddress& remote, int fd) {
+  holder = nullptr;
   uint32_t index = 0;
   if (!free_.empty()) {
     index = free_.back();
     free_.pop_back();
   } else {
-    if (used_ == kMaxRecords) return nullptr;
-    index = used_++;
-    slot_.records_used.store(used_, std::memory_order_release);
+    if (holders_.size() == kMaxRecords) return;
+    index = static_cast<uint32_t>(holders_.size());
+    holders_.push_back(nullptr);
+    slot_->records_used.store(index + 1, std::memory_order_release);
   }
-  SocketRecord& record = slot_.records[index];
+  SocketRecord& record = slot_->records[index];
   record.protocol.store(protocol, std::memory_order_relaxed);
   record.inode_fd.store(static_cast<uint32_t>(fd), std::memory_order_relaxed);
   set_local(record, local);
@@ -34,7 +57,18 @@ SocketRecord* Records::take(uint8_t protocol, const SocketAddress& local,
   record.rtt_us.store(0, std::memory_order_relaxed);
   record.state.store(static_cast<uint8_t>(SocketState::kClose), std::memory_order_relaxed);
   record.in_use.store(1, std::memory_order_release);
-  return &record;
+  holders_[index] = &holder;
+  holder = &record;
+}
+
+void Records::start_over(ClientSlot& slot) {
+  for (size_t i = 0; i < holders_.size(); ++i) {
+    if (holders_[i] == nullptr) continue;
+    copy(slot_->records[i], slot.records[i]);
+    *holders_[i] = &slot.records[i];
+  }
+  slot_ = &slot;
+  slot.records_used.store(static_cast<uint32_t>(holders_.size()), std::memory_order_release);
 }
 
 void Records::set_local(SocketRecord& record, const SocketAddress& local) {
@@ -50,7 +84,9 @@ void Records::set_remote(SocketRecord& record, const SocketAddress& remote) {
 void Records::give_back(SocketRecord* record) {
   if (record == nullptr) return;
   record->in_use.store(0, std::memory_order_release);
-  free_.push_back(static_cast<uint32_t>(record - slot_.records));
+  const auto index = static_cast<uint32_t>(record - slot_->records);
+  holders_[index] = nullptr;
+  free_.push_back(index);
 }
 
 }  // namespace underpass

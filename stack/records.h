@@ -27,18 +27,21 @@ enum class SocketState : uint8_t {
 // Hands out records. Guarded by the stack mutex; readers in other processes need no lock.
 class Records {
  public:
-  explicit Records(ClientSlot& slot) : slot_(slot) {}
-  // Null when all are in use: the socket works, unlisted.
-  SocketRecord* take(uint8_t protocol, const SocketAddress& local, const SocketAddress& remote,
-                     int fd);
+  explicit Records(ClientSlot& slot) : slot_(&slot) {}
+  // The records move to another slot, and all who have one with them.
+  void start_over(ClientSlot& slot);
+  // `holder`, which stays where it is until give_back(), is null when all are in use: the socket
+  // works, unlisted.
+  void take(SocketRecord*& holder, uint8_t protocol, const SocketAddress& local,
+            const SocketAddress& remote, int fd);
   void give_back(SocketRecord* record);
   static void set_local(SocketRecord& record, const SocketAddress& local);
   static void set_remote(SocketRecord& record, const SocketAddress& remote);
 
  private:
-  ClientSlot& slot_;
+  ClientSlot* slot_;
   std::vector<uint32_t> free_;
-  uint32_t used_ = 0;
+  std::vector<SocketRecord**> holders_;  // by index; null: free
 };
 
 }  // namespace underpass

@@ -658,6 +658,7 @@ Result<Accepted> SocketFile::take_brought(sockaddr* address, socklen_t* length, 
   // The descriptor first: without one it stays in the queue.
   const int room = sys::socket(family_, SOCK_STREAM | flags, 0);
   if (room < 0) return Error{-room};
+  const bool is_own = listener_->next_is_own();
   const Fd brought = listener_->take_brought();
   const int fd = sys::dup3(brought.get(), room, flags & SOCK_CLOEXEC);
   if ((flags & SOCK_NONBLOCK) != 0) set_nonblocking(fd, true);
@@ -671,6 +672,7 @@ Result<Accepted> SocketFile::take_brought(sockaddr* address, socklen_t* length, 
       return Error{named.error()};
     }
   }
+  if (is_own) return Accepted{fd, borrow(fd, flags)};
   return Accepted{fd, nullptr};
 }
 

@@ -104,6 +104,7 @@ void set_current_packet(netif* interface, const Packet& packet) {
 struct Stack::FramePbuf {
   pbuf_custom custom;
   Stack* stack;
+  const FramePort* from;
   uint64_t id;
 };
 
@@ -111,7 +112,7 @@ struct FramePbufAccess {
   static void free(pbuf* p) {
     // pbuf_custom is FramePbuf's first member, pbuf is pbuf_custom's.
     auto* frame = reinterpret_cast<Stack::FramePbuf*>(p);
-    frame->stack->return_frame(frame->id);
+    frame->stack->return_frame(frame->from, frame->id);
     frame->stack->free_pbufs_.push_back(frame);
   }
 };
@@ -128,11 +129,11 @@ struct Stack::Aggregate {
 };
 
 Stack::Stack(const Setup& setup)
-    : port_(setup.port),
-      host_(setup.host),
-      port_table_(setup.ports),
+    : port_(&setup.port),
+      host_(&setup.host),
+      port_table_(&setup.ports),
       claims_(setup.ports),
-      slot_(setup.slot),
+      slot_(&setup.slot),
       clock_(setup.clock),
       netif_(std::make_unique<netif>()),
       destinations_(setup.host),
@@ -146,7 +147,7 @@ Stack::Stack(const Setup& setup)
   ip4_addr_t netmask{mask};
   ip4_addr_t gateway{0};
   netif_add(netif_.get(), &address, &netmask, &gateway, this, init_netif, nullptr);
-  netif_->mtu = static_cast<u16_t>(port_.capabilities().mtu_bytes);
+  netif_->mtu = static_cast<u16_t>(port().capabilities().mtu_bytes);
   netif_set_up(netif_.get());
   netif_set_link_up(netif_.get());
 }
@@ -170,14 +171,14 @@ void Stack::enter() {
 
 void Stack::isolate_connections(const SocketAddress& local) {
   if (!claims_.is_claimed(IPPROTO_TCP, local)) return;
-  const bool shared = port_table_.others(IPPROTO_TCP, local).members != 0;
+  const bool shared = port_table_->others(IPPROTO_TCP, local).members != 0;
   for (TcpEndpoint* endpoint : tcp_.all()) {
     if (endpoint->held_port_ != local || endpoint->exact_flow_) continue;
     // A new connection of that name is the others'.
     if (shared && endpoint->state() == SocketState::kTimeWait) continue;
     const Flow flow{IPPROTO_TCP, endpoint->flow_.local, endpoint->flow_.remote};
     // A full flow table leaves the port claimed: correct for this program, in the way of the next.
-    if (!port_table_.add_flow(flow)) return;
+    if (!port_table_->add_flow(flow)) return;
     endpoint->exact_flow_ = true;
   }
   claims_.release(IPPROTO_TCP, local);
@@ -186,7 +187,7 @@ void Stack::isolate_connections(const SocketAddress& local) {
 void Stack::keep_flow(TcpEndpoint& endpoint) {
   if (endpoint.exact_flow_ || !claims_.needs_flows(IPPROTO_TCP, endpoint.held_port_)) return;
   const Flow flow{IPPROTO_TCP, endpoint.flow_.local, endpoint.flow_.remote};
-  endpoint.exact_flow_ = port_table_.add_flow(flow).ok();
+  endpoint.exact_flow_ = port_table_->add_flow(flow).ok();
 }
 
 void Stack::close_all() {
@@ -228,6 +229,14 @@ void Stack::set_away(bool away) {
       if (local.families == Families::kBoth) isolate_connections(local.over_v4());
     } else if (!claims_.claim_again(IPPROTO_TCP, local, true)) {
       log_write(LogLevel::info, "port %u stays with the kernel", local.address.port);
+    }
+  }
+  for (const TcpEndpoint* endpoint : tcp_.all()) {
+    // After plug_in(): what is being opened goes on.
+    const SocketAddress& held = endpoint->held_port_;
+    if (away || !endpoint->connecting_ || claims_.is_claimed(IPPROTO_TCP, held)) continue;
+    if (!claims_.claim_again(IPPROTO_TCP, held, false)) {
+      log_write(LogLevel::info, "port %u stays with the kernel", held.port);
     }
   }
   for (const UdpDemux* demux : {&udp_, &raw_}) {
@@ -290,13 +299,13 @@ size_t Stack::drive(uint64_t now_ns) {
   now_ns_ = std::max(now_ns, now_ns_);
   last_drive_ns_ = now_ns_;
   size_t total = 0;
-  if (port_.readable()) {
+  if (port().readable()) {
     enter();
     RxFrame frames[kBatchFrames];
     // Bounded, so that a flood does not keep the caller from its own work.
     constexpr int kMaxBatches = 16;
     for (int batch = 0; batch < kMaxBatches; ++batch) {
-      const size_t count = port_.receive(frames);
+      const size_t count = port().receive(frames);
       for (size_t i = 0; i < count; ++i) {
         if (i + 1 < count) __builtin_prefetch(frames[i + 1].data);
         input_frame(frames[i]);
@@ -305,7 +314,7 @@ size_t Stack::drive(uint64_t now_ns) {
       release_returned();
       total += count;
       if (count < kBatchFrames) break;
-      port_.flush();
+      port().flush();
     }
   }
   run_timers();
@@ -315,13 +324,13 @@ size_t Stack::drive(uint64_t now_ns) {
 
 void Stack::flush() {
   unflushed_frames_ = 0;
-  port_.flush();
+  port().flush();
   release_returned();
 }
 
 void Stack::input_frame(const RxFrame& frame) {
   Packet packet;
-  const PacketError error = parse_packet(frame, port_.capabilities().rx_partial_checksum, packet);
+  const PacketError error = parse_packet(frame, port().capabilities().rx_partial_checksum, packet);
   if (error != PacketError::kNone) {
     auto& counter =
         error == PacketError::kBadChecksum ? counters().rx_bad_checksum : counters().rx_malformed;
@@ -339,7 +348,7 @@ void Stack::input_frame(const RxFrame& frame) {
 }
 
 pbuf* Stack::wrap(const RxFrame& frame, uint8_t* data, uint32_t bytes) {
-  if (held_frames_ >= port_.capabilities().hold_limit_frames) {
+  if (held_frames_ >= port().capabilities().hold_limit_frames) {
     counters().rx_copied_frames.fetch_add(1, std::memory_order_relaxed);
     pbuf* copy = pbuf_alloc(PBUF_RAW, static_cast<u16_t>(bytes), PBUF_RAM);
     if (copy != nullptr) std::memcpy(copy->payload, data, bytes);
@@ -355,20 +364,25 @@ pbuf* Stack::wrap(const RxFrame& frame, uint8_t* data, uint32_t bytes) {
     held = free_pbufs_.back();
     free_pbufs_.pop_back();
   }
+  held->from = &port();
   held->id = frame.id;
   ++held_frames_;
   return pbuf_alloced_custom(PBUF_RAW, static_cast<u16_t>(bytes), PBUF_REF, &held->custom, data,
                              static_cast<u16_t>(bytes));
 }
 
-void Stack::return_frame(uint64_t id) {
+void Stack::return_frame(const FramePort* from, uint64_t id) {
+  if (from != &port()) {
+    --frames_of_before_;
+    return;
+  }
   --held_frames_;
   returned_.push_back(id);
 }
 
 void Stack::release_returned() {
   if (returned_.empty()) return;
-  port_.release(returned_);
+  port().release(returned_);
   returned_.clear();
 }
 
@@ -610,7 +624,7 @@ Stack::NewLife Stack::new_life_of(const TcpEndpoint& endpoint, const Packet& pac
   if (tcp_.find_listener(flow_of(packet)) != nullptr) return NewLife::kHere;
   // The listener has gone: whoever has the port now may be another process, or the kernel.
   const bool is_ours = claims_.is_claimed(IPPROTO_TCP, endpoint.held_port_) &&
-                       port_table_.others(IPPROTO_TCP, endpoint.flow_.local).members == 0;
+                       port_table_->others(IPPROTO_TCP, endpoint.flow_.local).members == 0;
   return is_ours ? NewLife::kNone : NewLife::kElsewhere;
 }
 
@@ -626,7 +640,7 @@ void Stack::begin_new_life(TcpEndpoint& endpoint, pbuf* segment, const Packet& p
     next->exact_flow_ = true;
   } else {
     const FourTuple flow = flow_of(packet);
-    port_table_.remove_flow({IPPROTO_TCP, flow.local, flow.remote});
+    port_table_->remove_flow({IPPROTO_TCP, flow.local, flow.remote});
   }
 }
 
@@ -652,7 +666,7 @@ void Stack::deliver_to_listener(pbuf* segment, const Packet& packet) {
   const bool is_others =
       listener == nullptr &&
       (claims_.only_elsewhere(IPPROTO_TCP, local) ||
-       (is_syn && (port_table_.others(IPPROTO_TCP, local).members != 0 || has_just_left(local))));
+       (is_syn && (port_table_->others(IPPROTO_TCP, local).members != 0 || has_just_left(local))));
   if (is_others) {
     // It was on its way when the claim changed. What its peer sends again goes to its owner.
     pbuf_free(segment);

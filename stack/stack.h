@@ -6,6 +6,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -78,7 +79,7 @@ class Stack {
     watcher_ = &watcher;
     watched_until_ns_ = until_ns;
   }
-  bool readable() const { return port_.readable(); }
+  bool readable() const { return port().readable(); }
   uint64_t last_drive_ns() const { return last_drive_ns_; }
   // As of the last drive() or enter().
   uint64_t now_ns() const { return now_ns_; }
@@ -109,6 +110,23 @@ class Stack {
   // Away, it takes no port from the kernel, and gives those of listeners and datagram sockets back;
   // what it has goes on.
   void set_away(bool away) UP_REQUIRES(stack_mutex);
+  bool is_away() const UP_REQUIRES(stack_mutex) { return away_; }
+  // Nothing is left of the interface, until plug_in(): no frame comes or goes. Connections that are
+  // still here are reset, but for those that are being opened, which go on trying. Frames that are
+  // held, and the rest of what the stack was made with, stay in use: see frames_of_before().
+  void unplug() UP_REQUIRES(stack_mutex);
+  // The interface is there again, with another broker's memory.
+  void plug_in(const Setup& setup) UP_REQUIRES(stack_mutex);
+  // Frames that are still held of ports before this one.
+  size_t frames_of_before() const { return frames_of_before_; }
+  // What unplug() would reset: of those that have been accepted, or opened by us, and how many have
+  // not been accepted yet.
+  std::vector<FourTuple> flows_at_stake() const UP_REQUIRES(stack_mutex);
+  size_t unaccepted() const UP_REQUIRES(stack_mutex);
+  bool has_opening() const UP_REQUIRES(stack_mutex);
+  // What nobody has accepted goes to the kernel, as far as it can, and is still to be accepted
+  // here.
+  void move_unaccepted_out() UP_REQUIRES(stack_mutex);
   // Ports have just been claimed on which the kernel may have connections: what is nobody's here is
   // not reset for so long.
   void stay_quiet(uint64_t ns) UP_REQUIRES(stack_mutex) {
@@ -131,11 +149,12 @@ class Stack {
   // Of connections that are closed; a FIN counts as one.
   uint64_t unacknowledged_bytes() const UP_REQUIRES(stack_mutex);
 
-  FramePort& port() { return port_; }
-  HostView& host() { return host_; }
+  // Without the lock only for readable().
+  FramePort& port() const { return *port_.load(std::memory_order_relaxed); }
+  HostView& host() { return *host_; }
   Destinations& destinations() { return destinations_; }
   Records& records() { return records_; }
-  ClientCounters& counters() { return slot_.counters; }
+  ClientCounters& counters() { return slot_->counters; }
   TcpDemux& tcp() { return tcp_; }
   // UDP's sockets, or those of all raw protocols.
   UdpDemux& datagrams(uint8_t protocol) { return protocol == IPPROTO_UDP ? udp_ : raw_; }
@@ -180,13 +199,15 @@ class Stack {
   // lwIP's IP output ends here.
   int output_ip(pbuf* packet, const IpAddress& destination) UP_REQUIRES(stack_mutex);
   // From a pbuf's destructor.
-  void return_frame(uint64_t id);
+  void return_frame(const FramePort* from, uint64_t id);
 
  private:
   struct Aggregate;
   struct FramePbuf;
   friend struct FramePbufAccess;
 
+  void use_slot(ClientSlot& slot) UP_REQUIRES(stack_mutex);
+  static bool is_at_stake(const TcpEndpoint& endpoint) UP_REQUIRES(stack_mutex);
   void input_frame(const RxFrame& frame) UP_REQUIRES(stack_mutex);
   void input_tcp(const RxFrame& frame, const Packet& packet) UP_REQUIRES(stack_mutex);
   void input_udp(const RxFrame& frame, const Packet& packet) UP_REQUIRES(stack_mutex);
@@ -265,11 +286,11 @@ class Stack {
       UP_REQUIRES(stack_mutex);
   static void copy_in(uint8_t* at, std::span<const struct iovec> data);
 
-  FramePort& port_;
-  HostView& host_;
-  PortTable& port_table_;
+  std::atomic<FramePort*> port_;
+  HostView* host_;
+  PortTable* port_table_;
   PortClaims claims_;
-  ClientSlot& slot_;
+  ClientSlot* slot_;
   uint64_t (*const clock_)();
   std::unique_ptr<netif> netif_;
   Destinations destinations_;
@@ -303,6 +324,9 @@ class Stack {
   std::unique_ptr<Aggregate> aggregate_;
   // Frames that pbufs stand over, and those whose pbuf is gone.
   size_t held_frames_ = 0;
+  size_t frames_of_before_ = 0;
+  std::unique_ptr<FramePort> unplugged_;
+  std::unique_ptr<ClientSlot> own_slot_;
   std::vector<uint64_t> returned_;
   std::vector<FramePbuf*> free_pbufs_;
   uint16_t ip_id_ = 0;

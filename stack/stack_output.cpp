@@ -20,20 +20,20 @@ constexpr size_t kFlushFrames = 32;
 uint8_t* Stack::write_ethernet(const MacAddress& destination, const IpAddress& to) {
   if (++unflushed_frames_ > kFlushFrames) {
     unflushed_frames_ = 1;
-    port_.flush();
+    port().flush();
   }
-  uint8_t* frame = port_.reserve();
+  uint8_t* frame = port().reserve();
   if (frame == nullptr) {
     // The completion ring is looked at again after a flush.
-    port_.flush();
-    frame = port_.reserve();
+    port().flush();
+    frame = port().reserve();
   }
   if (frame == nullptr) {
     counters().tx_no_frame.fetch_add(1, std::memory_order_relaxed);
     return nullptr;
   }
   std::memcpy(frame, destination.data(), destination.size());
-  std::memcpy(frame + 6, port_.capabilities().mac.data(), 6);
+  std::memcpy(frame + 6, port().capabilities().mac.data(), 6);
   put_be16(frame + 12, to.is_v4() ? kEtherTypeIpv4 : kEtherTypeIpv6);
   return frame;
 }
@@ -42,7 +42,7 @@ int Stack::output_ip(pbuf* packet, const IpAddress& to) {
   Destination& destination = destinations_.look_up(to, now_ns_);
   if (destination.error != 0) return destination.error;
   if (!destination.route.through_interface) return EHOSTUNREACH;
-  if (packet->tot_len > port_.capabilities().mtu_bytes) return EMSGSIZE;
+  if (packet->tot_len > port().capabilities().mtu_bytes) return EMSGSIZE;
   if (destination.state != NeighbourState::kReachable) {
     std::vector<uint8_t> copy(packet->tot_len);
     pbuf_copy_partial(packet, copy.data(), packet->tot_len, 0);
@@ -58,13 +58,13 @@ int Stack::output_ip(pbuf* packet, const IpAddress& to) {
     at += part->len;
     if (part->tot_len == part->len) break;
   }
-  port_.submit(kEthernetHeaderBytes + packet->tot_len);
+  port().submit(kEthernetHeaderBytes + packet->tot_len);
   return 0;
 }
 
 Result<Stack::Outgoing> Stack::begin_packet(const IpAddress& local, const IpAddress& remote,
                                             size_t ip_bytes) {
-  if (ip_bytes > port_.capabilities().mtu_bytes) return Error{EMSGSIZE};
+  if (ip_bytes > port().capabilities().mtu_bytes) return Error{EMSGSIZE};
   const Destination& destination = destinations_.look_up(remote, now_ns_);
   if (destination.error != 0 || !destination.route.through_interface ||
       destination.state != NeighbourState::kReachable) {
@@ -102,7 +102,7 @@ Result<void> Stack::send_udp(const SocketAddress& local, const SocketAddress& re
   auto sum = static_cast<uint16_t>(~checksum(udp, udp_bytes, pseudo));
   if (sum == 0) sum = 0xffff;  // RFC 768: zero says "none"
   std::memcpy(udp + 6, &sum, 2);
-  port_.submit(static_cast<uint32_t>(kEthernetHeaderBytes + ip_bytes));
+  port().submit(static_cast<uint32_t>(kEthernetHeaderBytes + ip_bytes));
   return {};
 }
 

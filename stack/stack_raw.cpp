@@ -84,7 +84,7 @@ Result<void> Stack::send_raw(const RawPacket& packet, std::span<const iovec> dat
   } else if (!packet.remote.is_v4() && bytes < kIpv6HeaderBytes) {
     return Error{EINVAL};
   }
-  port_.submit(static_cast<uint32_t>(kEthernetHeaderBytes + ip_bytes));
+  port().submit(static_cast<uint32_t>(kEthernetHeaderBytes + ip_bytes));
   return {};
 }
 

@@ -58,7 +58,7 @@ uint64_t Stack::next_deadline_ns() const {
 // Routes and what is said to peers keep the MSS of the handshake; what is sent fits the interface.
 // lwIP reads the MTU when a connection is opened. A larger one than then is not made use of.
 void Stack::follow_mtu() {
-  const auto mtu = static_cast<u16_t>(port_.capabilities().mtu_bytes);
+  const auto mtu = static_cast<u16_t>(port().capabilities().mtu_bytes);
   if (mtu == netif_->mtu) return;
   enter();
   netif_->mtu = mtu;
@@ -105,12 +105,12 @@ void Stack::tend_listeners() {
 }
 
 void Stack::take_handed_over() {
-  while (auto brought = host_.next_handed_over()) {
+  while (auto brought = host_->next_handed_over()) {
     TcpListener* const listener = tcp_.find_listener_of(brought->listener);
     if (listener != nullptr) {
       listener->bring(std::move(brought->socket));
     } else {
-      static_cast<void>(host_.hand_over(brought->listener, brought->socket.get()).ok());
+      static_cast<void>(host_->hand_over(brought->listener, brought->socket.get()).ok());
     }
   }
 }
@@ -251,7 +251,7 @@ void Stack::prepare_retransmission(TcpEndpoint& endpoint) {
 // Linux 6.5) and do not count; but no connect lasts longer than the others would take by doubling.
 bool Stack::gives_up_connecting(TcpEndpoint& endpoint) {
   if (endpoint.timeouts_ == 0) {
-    endpoint.linear_syns_ = host_.setting("tcp_syn_linear_timeouts").value_or(0);
+    endpoint.linear_syns_ = host_->setting("tcp_syn_linear_timeouts").value_or(0);
     return false;
   }
   const uint32_t retries = endpoint.options_.syn_retries;
@@ -462,13 +462,13 @@ void Stack::enter_time_wait(TcpEndpoint& endpoint) {
   if (time_wait_count_ > kMaxTimeWait) time_wait_[time_wait_first_].expires_ns = now_ns_;
   // Little comes for it, and the steering program's memory will do. A new connection of that name
   // may be another process's.
-  if (port_table_.others(IPPROTO_TCP, endpoint.flow_.local).members != 0) forget_flow(endpoint);
+  if (port_table_->others(IPPROTO_TCP, endpoint.flow_.local).members != 0) forget_flow(endpoint);
   due_at(time_wait_[time_wait_first_].expires_ns);
 }
 
 void Stack::forget_flow(TcpEndpoint& endpoint) {
   if (!endpoint.exact_flow_) return;
-  port_table_.remove_flow({IPPROTO_TCP, endpoint.flow_.local, endpoint.flow_.remote});
+  port_table_->remove_flow({IPPROTO_TCP, endpoint.flow_.local, endpoint.flow_.remote});
   endpoint.exact_flow_ = false;
 }
 
@@ -546,7 +546,7 @@ void Stack::let_go(TcpEndpoint& endpoint) {
 // tcp_v4_err(), tcp_v6_err(): what is connecting ends, if the message quotes a segment that may be
 // in flight. Of an established connection it would be a soft error, which nobody asks for here.
 void Stack::check_unreachable() {
-  while (const auto said = host_.next_unreachable()) {
+  while (const auto said = host_->next_unreachable()) {
     TcpEndpoint* const endpoint = tcp_.find({said->local, said->remote});
     if (endpoint == nullptr || endpoint->pcb_ == nullptr) continue;
     const tcp_pcb& pcb = *endpoint->pcb_;
@@ -574,7 +574,7 @@ void Stack::lower_mtu(TcpEndpoint& endpoint, uint32_t mtu_bytes) {
 void Stack::check_neighbours() {
   if (!destinations_.anybody_waits()) return;
   // Both only grow.
-  const uint64_t generation = host_.neighbour_generation() + host_.route_generation();
+  const uint64_t generation = host_->neighbour_generation() + host_->route_generation();
   if (generation == neighbours_seen_) return;
   neighbours_seen_ = generation;
   destinations_.retry(
@@ -584,7 +584,7 @@ void Stack::check_neighbours() {
             uint8_t* frame = write_ethernet(destination.mac, to);
             if (frame == nullptr) return;
             std::memcpy(frame + kEthernetHeaderBytes, packet.data(), packet.size());
-            port_.submit(static_cast<uint32_t>(kEthernetHeaderBytes + packet.size()));
+            port().submit(static_cast<uint32_t>(kEthernetHeaderBytes + packet.size()));
           },
       [this](const IpAddress& ip) UP_NO_THREAD_SAFETY {
         // Only those who are connecting are told (RFC 1122 4.2.3.9: otherwise a soft error).

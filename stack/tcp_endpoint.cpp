@@ -169,7 +169,7 @@ Result<TcpEndpoint*> TcpEndpoint::connect(Stack& stack, const SocketAddress& loc
   stack.tcp().add(*endpoint);
   endpoint->in_demux_ = true;
   stack.keep_flow(*endpoint);
-  endpoint->record_ = stack.records().take(IPPROTO_TCP, local, remote, fd);
+  stack.records().take(endpoint->record_, IPPROTO_TCP, local, remote, fd);
   const ip_addr_t to = to_lwip(remote.ip);
   const err_t error = tcp_connect(pcb, &to, remote.port, LwipCallbacks::connected);
   if (error != ERR_OK) {
@@ -200,7 +200,7 @@ TcpEndpoint* TcpEndpoint::passive(Stack& stack, tcp_pcb* pcb, TcpListener& liste
   endpoint->apply_options();
   stack.tcp().add(*endpoint);
   endpoint->in_demux_ = true;
-  endpoint->record_ = stack.records().take(IPPROTO_TCP, flow.local, flow.remote, -1);
+  stack.records().take(endpoint->record_, IPPROTO_TCP, flow.local, flow.remote, -1);
   return endpoint;
 }
 
@@ -490,7 +490,7 @@ Result<TcpListener*> TcpListener::open(Stack& stack, const Binding& local, int b
   listener->set_backlog(backlog);
   stack.tcp().add(*listener);
   const SocketAddress nobody{IpAddress::any(local.address.ip.family()), 0, 0};
-  listener->record_ = stack.records().take(IPPROTO_TCP, local.address, nobody, fd);
+  stack.records().take(listener->record_, IPPROTO_TCP, local.address, nobody, fd);
   listener->publish();
   return listener;
 }

@@ -74,10 +74,17 @@ Fd TcpListener::take_brought() {
   return first;
 }
 
-// The oldest of those that wait. False: it is still here.
-bool TcpListener::hand_over() {
+void TcpListener::keep_in_kernel() {
+  if (leaving_) return;
+  while (!ready_.empty() && hand_over(false)) {
+  }
+}
+
+// The oldest of those that wait; where it is not for others, it waits here as the kernel's. False:
+// it is still here.
+bool TcpListener::hand_over(bool to_others) {
   const int family = local_.address.ip.is_v4() ? AF_INET : AF_INET6;
-  const Fd socket(sys::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  Fd socket(sys::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!socket) return false;
   const int reuse = 1;
   sys::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &reuse, sizeof reuse);
@@ -93,6 +100,11 @@ bool TcpListener::hand_over() {
     // It is over, or nobody can have it.
     endpoint->abort();
     endpoint->disown(Fd());
+    return true;
+  }
+  if (!to_others) {
+    brought_.push_back({std::move(socket), stack_.now_ns(), true});
+    publish();
     return true;
   }
   // To its peer it ends here, where that fails.
@@ -113,7 +125,8 @@ uint64_t TcpListener::tend(uint64_t now_ns) {
   const bool all = leaving_ || (resting_ && others.members != 0);
   auto idle = static_cast<uint32_t>(std::popcount(others.waiting));
   uint64_t next = UINT64_MAX;
-  while (shared && ready()) {
+  // Away, there are no others to hand it to.
+  while (shared && ready() && (leaving_ || !stack_.is_away())) {
     const bool own = !ready_.empty() &&
                      (brought_.empty() || ready_.front()->ready_ns_ <= brought_.front().since_ns);
     const uint64_t due_ns =
@@ -122,7 +135,7 @@ uint64_t TcpListener::tend(uint64_t now_ns) {
       next = idle == 0 ? std::max(due_ns, now_ns + kPatienceNs) : due_ns;
       break;
     }
-    if (own && !hand_over()) {
+    if (own && !hand_over(true)) {
       next = now_ns + kRetryNs;
       break;
     }

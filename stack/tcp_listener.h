@@ -34,6 +34,10 @@ class TcpListener {
   void bring(Fd socket) UP_REQUIRES(stack_mutex);
   // The oldest of those, or none.
   Fd take_brought() UP_REQUIRES(stack_mutex);
+  // Whether that one has been in this process's queue all along.
+  bool next_is_own() const { return brought_.front().own; }
+  // What waits to be accepted goes on in the kernel, and is still to be accepted here.
+  void keep_in_kernel() UP_REQUIRES(stack_mutex);
   bool is_leaving() const { return leaving_; }
 
   const Binding& local() const { return local_; }
@@ -69,7 +73,7 @@ class TcpListener {
   void leave(const SocketAddress& claim) UP_REQUIRES(stack_mutex);
   bool is_shared() const UP_REQUIRES(stack_mutex);
   void rest() UP_REQUIRES(stack_mutex);
-  bool hand_over() UP_REQUIRES(stack_mutex);
+  bool hand_over(bool to_others) UP_REQUIRES(stack_mutex);
   void pass_on() UP_REQUIRES(stack_mutex);
 
   static constexpr size_t kEmbryonicSlack = 128;
@@ -84,6 +88,7 @@ class TcpListener {
   struct Brought {
     Fd socket;
     uint64_t since_ns;
+    bool own = false;
   };
   std::deque<Brought> brought_;
   bool used_ = false;

@@ -32,7 +32,7 @@ Result<UdpEndpoint*> UdpEndpoint::open(Stack& stack, const Binding& local, Endpo
   }
   endpoint->remote_ = {IpAddress::any(local.address.ip.family()), 0, 0};
   stack.datagrams(protocol).add(*endpoint);
-  endpoint->record_ = stack.records().take(protocol, local.address, endpoint->remote_, fd);
+  stack.records().take(endpoint->record_, protocol, local.address, endpoint->remote_, fd);
   return endpoint;
 }
 

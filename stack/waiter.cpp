@@ -68,6 +68,7 @@ class PollArray {
   void add(int fd) {
     if (fd >= 0) at_[count_++] = {fd, POLLIN, 0};
   }
+  void cut_to(size_t count) { count_ = count; }
   pollfd* data() { return at_; }
   size_t size() const { return count_; }
 
@@ -79,6 +80,13 @@ class PollArray {
   pollfd* at_ = nullptr;
   size_t count_ = 0;
 };
+
+void add_rings(PollArray& fds) UP_REQUIRES(stack_mutex) {
+  Attachment* const attachment = Process::instance().attachment();
+  if (attachment == nullptr) return;
+  for (int fd : attachment->port().poll_fds()) fds.add(fd);
+  if (attachment->broker_alive()) fds.add(attachment->notify_fd());
+}
 
 class AsleepThread {
  public:
@@ -231,17 +239,16 @@ Waiter::Woke Waiter::sleep(std::span<pollfd> kernel_fds, Deadline deadline, cons
   const LentEventFd lent(event_fd_);
   fds.add(event_fd_);
   const size_t without_rings = fds.size();
-  if (Attachment* const attachment = process.attachment()) {
-    for (int fd : attachment->port().poll_fds()) fds.add(fd);
-    if (attachment->broker_alive()) fds.add(attachment->notify_fd());
-  }
-  const bool had_broker = process.attachment() != nullptr && process.attachment()->broker_alive();
   const AsleepThread asleep(*this);
   const SignalWakes signal_wakes(event_fd_);
   for (;;) {
     if (deliverable(mask) != 0) return Woke::kSignal;
     Stack* stack = process.stack();
     const bool on_rings = process.sleeps_on_rings(*this);
+    // Anew each time: another broker has others, and the descriptor of one that has gone is
+    // readable for ever.
+    fds.cut_to(without_rings);
+    if (on_rings) add_rings(fds);
     uint64_t due = deadline.at_ns;
     if (on_rings && stack != nullptr) due = std::min(due, process.ring_deadline_ns());
     if (event_fd_ < 0) due = std::min(due, monotonic_ns() + kUnwakeableSleepNs);
@@ -252,13 +259,10 @@ Waiter::Woke Waiter::sleep(std::span<pollfd> kernel_fds, Deadline deadline, cons
     }
     if (stack != nullptr) stack->counters().sleeps.fetch_add(1, std::memory_order_relaxed);
     asleep_ = true;
-    const int ready = sleep_in_kernel({fds.data(), on_rings ? fds.size() : without_rings},
-                                      due == UINT64_MAX ? nullptr : &limit, mask);
+    const int ready =
+        sleep_in_kernel({fds.data(), fds.size()}, due == UINT64_MAX ? nullptr : &limit, mask);
     asleep_ = false;
     if (on_rings && process.attachment() != nullptr) process.attachment()->drain_notify();
-    // The descriptor of a broker that has gone is readable for ever. ppoll(2) passes over a
-    // negative one.
-    if (had_broker && !process.attachment()->broker_alive()) fds.data()[fds.size() - 1].fd = -1;
     if (stack != nullptr) stack->drive(monotonic_ns());
     bool kernel_ready = false;
     for (size_t i = 0; i < kernel_fds.size(); ++i) {

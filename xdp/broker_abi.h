@@ -3,7 +3,8 @@
 // SOCK_SEQPACKET, one struct a message, descriptors with SCM_RIGHTS. The broker speaks first:
 // kHello lets the client in, or says why not. The connection is the client's lease; its end is the
 // client's death. After kAttached the broker sends kChanged whenever the memory that it writes
-// tells something new, kUnreachable for what that memory has no place for, and kHandedOver.
+// tells something new, kUnreachable for what that memory has no place for, kHandedOver, and, at its
+// own end, kEnding.
 #pragma once
 
 #include <net/if.h>
@@ -21,7 +22,7 @@
 
 namespace underpass {
 
-constexpr uint32_t kBrokerProtocol = 6;
+constexpr uint32_t kBrokerProtocol = 7;
 
 enum class RequestKind : uint32_t {
   kAttach = 1,     // a slot and everything for it: kAttached
@@ -83,6 +84,9 @@ enum class ReplyKind : uint32_t {
   kRelocate,  // the program is to leave bypass, or to come back: it answers with kRelocated
   kRelocated,
   kKept,
+  // The broker ends, and waits until the client has given its connections to the kernel and has let
+  // go of everything: the end of the lease says so.
+  kEnding,
 };
 
 // Of kUnreachable; `error` is what it means.

@@ -200,6 +200,13 @@ class LiveAttachment : public Attachment {
     static_cast<void>(send_message(lease_.get(), &request, sizeof request, {}).ok());
   }
 
+  void let_go() override {
+    broker_alive_ = false;
+    port_.let_go();
+    link_.reset();
+    lease_.reset();
+  }
+
   int notify_fd() const override { return lease_.get(); }
   bool broker_alive() const override { return broker_alive_; }
 
@@ -210,8 +217,8 @@ class LiveAttachment : public Attachment {
       std::vector<Fd> fds;
       const auto got = receive_message(lease_.get(), &news, sizeof news, fds);
       if (!got && (got.error() == EAGAIN || got.error() == EINTR)) return;
-      if (!got || *got == 0) broker_alive_ = false;
-      if (got && *got == sizeof news) note(news, fds);
+      if (!got || *got == 0) return lose_broker();
+      if (*got == sizeof news) note(news, fds);
     }
   }
 
@@ -316,8 +323,10 @@ class LiveAttachment : public Attachment {
       const auto got = receive_message(lease_.get(), &reply, sizeof reply, fds);
       if (!got && (got.error() == EAGAIN || got.error() == EINTR)) continue;
       // A broker that was killed in the middle has left the socket closed, or it is the kernel's.
-      if (!got || *got == 0) broker_alive_ = false;
-      if (!got || *got == 0) return Error{ETIMEDOUT};
+      if (!got || *got == 0) {
+        lose_broker();
+        return Error{ETIMEDOUT};
+      }
       if (*got != sizeof reply) continue;
       note(reply, fds);
       if (reply.kind != kind) continue;
@@ -336,7 +345,12 @@ class LiveAttachment : public Attachment {
   Control& control_;
   PortTable ports_;
   XskPort port_;
+  void lose_broker() {
+    if (!std::exchange(broker_alive_, false)) return;
+    if (listener_ != nullptr) listener_->broker_ends(false);
+  }
   void note(const BrokerReply& news, std::vector<Fd>& fds) {
+    if (news.kind == ReplyKind::kEnding && listener_ != nullptr) listener_->broker_ends(true);
     if (news.kind == ReplyKind::kUnreachable) note_unreachable(news);
     if (news.kind == ReplyKind::kRelocate && listener_ != nullptr) {
       listener_->relocation_asked(news.relocation.away != 0);

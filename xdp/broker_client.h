@@ -37,6 +37,9 @@ class RelocationListener {
   // The broker asks the program to leave bypass, or to come back. Called with the news, under the
   // lock: the work is done later.
   virtual void relocation_asked(bool away) = 0;
+  // The broker ends. `orderly`: it waits for Attachment::let_go(), and serves until then; else it
+  // has gone. Called in the same way, once or, the orderly end first, twice.
+  virtual void broker_ends(bool orderly) = 0;
 };
 
 // What a client holds of the broker. Destroying it unmaps and closes everything: the kernel then
@@ -68,6 +71,10 @@ class Attachment {
   // Ports were claimed: connections that the kernel has there go on in the kernel.
   virtual Result<void> keep_kernel_flows() = 0;
   virtual void answer_relocation(const RelocationCount& count) = 0;
+  // The lease, the rings and the XDP program are given back, so that another broker can have the
+  // interface. What is left is memory: of the frames that are held, and of the last news. port()
+  // must not be used any more, but for reading by threads that do so at this moment.
+  virtual void let_go() = 0;
 
   // The connection becomes that of the kernel socket `fd`, which is closed; `bytes` are its queues,
   // as ConnectionState has them. A round trip to the broker, for which it waits. An error: nothing

@@ -37,6 +37,14 @@ class Mapping {
     return mapping;
   }
 
+  // The memory is zero from now on, and private: what was mapped is let go. Another thread that
+  // reads there meanwhile sees the one or the other.
+  void become_empty() {
+    if (at_ == nullptr) return;
+    sys::call(SYS_mmap, sys::arg(at_), static_cast<long>(bytes_), PROT_READ | PROT_WRITE,
+              MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
+  }
+
   void* get() const { return at_; }
   size_t bytes() const { return bytes_; }
 

@@ -41,6 +41,15 @@ XskPort::XskPort(Control& control, ClientSlot& slot, uint32_t slot_index, uint8_
 
 XskPort::~XskPort() = default;
 
+void XskPort::let_go() {
+  // A ring that is mapped keeps its socket.
+  for (Queue& queue : queues_) {
+    for (Mapping& map : queue.rings.maps) map.become_empty();
+    queue.fd.reset();
+  }
+  fds_.clear();
+}
+
 const PortCapabilities& XskPort::capabilities() const {
   capabilities_.mac = mac_of(control_.mac.load(kRelaxed));
   capabilities_.mtu_bytes =

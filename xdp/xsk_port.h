@@ -23,6 +23,10 @@ class XskPort : public FramePort {
           std::vector<Queue> queues);
   ~XskPort() override;
 
+  // The sockets are closed and the rings are empty, so that the kernel lets go of the queues. After
+  // that only readable() and capabilities() may be called, by whichever thread.
+  void let_go();
+
   const PortCapabilities& capabilities() const override;
   size_t receive(std::span<RxFrame> out) override;
   void release(std::span<const uint64_t> ids) override;

@@ -105,6 +105,7 @@ class SimulatedAttachment : public Attachment {
   void listen_to_relocations(RelocationListener&) override {}
   Result<void> keep_kernel_flows() override { return {}; }
   void answer_relocation(const RelocationCount&) override {}
+  void let_go() override {}
   Result<ConnectionSnapshot> move_in(int) override { return Error{ENOTCONN}; }
 
  private:

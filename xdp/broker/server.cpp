@@ -25,6 +25,10 @@ constexpr int kReturningRetryMs = 5;
 constexpr int kBacklog = 128;
 // Who asks without end must not keep the others waiting.
 constexpr int kRequestsATurn = 64;
+// Before the broker ends: for a client that does nothing, longer than it is patient itself
+// (stack/relocation.cpp), and for all together, however many connections they have.
+constexpr uint64_t kSilenceMs = 4000;
+constexpr uint64_t kLongestEndMs = 60000;
 // Of asm-generic/socket.h since Linux 6.16: 0 refuses descriptors.
 constexpr int kSoPassRights = 83;
 
@@ -107,10 +111,40 @@ bool Server::is_over(uint64_t now_ms) {
     return true;
   }
   if (stopped_) return true;
+  if (ending_since_ms_ != 0) return has_ended(now_ms);
   if (options_.stay || has_lease() || now_ms - last_lease_ms_ < kGraceMs) return false;
   // Who has come at the last moment is served.
   accept_all();
   return !has_lease();
+}
+
+size_t Server::client_count() const {
+  return static_cast<size_t>(
+      std::count_if(sessions_.begin(), sessions_.end(),
+                    [](const Session& one) { return one.slot.has_value() && !one.ended; }));
+}
+
+void Server::signalled() {
+  signalfd_siginfo which{};
+  sys::read(signals_.get(), &which, sizeof which);
+  stopped_ = ending_since_ms_ != 0 || client_count() == 0;
+  if (stopped_) return;
+  log_write(LogLevel::info, "ending: programs go on over the kernel");
+  ending_since_ms_ = last_request_ms_ = monotonic_ms();
+  for (const Session& one : sessions_) {
+    if (one.slot && !one.ended) send_reply(one, reply_of(ReplyKind::kEnding));
+  }
+}
+
+bool Server::has_ended(uint64_t now_ms) const {
+  const size_t left = client_count();
+  const bool waits =
+      now_ms - last_request_ms_ < kSilenceMs && now_ms - ending_since_ms_ < kLongestEndMs;
+  if (left != 0 && waits) return false;
+  if (left != 0) {
+    log_write(LogLevel::warning, "%zu program%s not answered", left, left == 1 ? " has" : "s have");
+  }
+  return true;
 }
 
 int Server::timeout_ms(uint64_t now_ms) const {
@@ -121,20 +155,22 @@ int Server::timeout_ms(uint64_t now_ms) const {
   if (has_work) until_ms = next_tick_ms_;
   if (!options_.stay && !has_lease()) until_ms = std::min(until_ms, last_lease_ms_ + kGraceMs);
   until_ms = std::min(until_ms, relocations_.until_ms());
+  if (ending_since_ms_ != 0) until_ms = std::min(until_ms, last_request_ms_ + kSilenceMs);
   if (until_ms == UINT64_MAX) return -1;
   return until_ms > now_ms ? static_cast<int>(until_ms - now_ms) : 0;
 }
 
 void Server::step() {
   std::vector<pollfd> fds = {{signals_.get(), POLLIN, 0},
-                             {listener_.get(), POLLIN, 0},
+                             // Who comes now finds the next broker.
+                             {ending_since_ms_ != 0 ? -1 : listener_.get(), POLLIN, 0},
                              {service_.watch.fd(), POLLIN, 0},
                              {service_.icmp.fd(), POLLIN, 0},
                              {service_.icmp.fd_v6(), POLLIN, 0}};
   const size_t first_session = fds.size();
   for (const Session& one : sessions_) fds.push_back({one.socket.get(), POLLIN, 0});
   ::poll(fds.data(), fds.size(), timeout_ms(monotonic_ms()));
-  stopped_ = fds[0].revents != 0;
+  if (fds[0].revents != 0) signalled();
   size_t i = first_session;
   for (Session& one : sessions_) {
     if (fds[i++].revents != 0) serve(one);
@@ -193,6 +229,7 @@ void Server::serve(Session& session) {
     const auto got = receive_message(session.socket.get(), &request, sizeof request, fds);
     if (!got && (got.error() == EAGAIN || got.error() == EINTR)) return;
     if (!got || *got != sizeof request) return end(session);
+    if (session.slot) last_request_ms_ = monotonic_ms();
     answer(session, request, fds);
   }
 }

@@ -55,7 +55,8 @@ class Server {
  public:
   Server(Service service, Fd listener, ServerOptions options);
   // Returns when the last client has gone and the period of grace is over, on SIGTERM or SIGINT, or
-  // when the interface has gone.
+  // when the interface has gone. Upon a signal clients give their connections to the kernel first:
+  // whoever does nothing of it for some seconds, or a second signal, ends the wait.
   void run();
 
  private:
@@ -80,6 +81,9 @@ class Server {
   void tell_unreachable();
   void tick(uint64_t now_ms);
   bool is_over(uint64_t now_ms);
+  void signalled();
+  bool has_ended(uint64_t now_ms) const;
+  size_t client_count() const;
   int timeout_ms(uint64_t now_ms) const;
   bool has_lease() const;
 
@@ -95,6 +99,8 @@ class Server {
   uint64_t next_number_ = 1;
   Relocations relocations_;
   bool stopped_ = false;
+  uint64_t ending_since_ms_ = 0;  // 0: it does not
+  uint64_t last_request_ms_ = 0;  // of a client
 };
 
 }  // namespace underpass
