@@ -2,13 +2,16 @@
 
 import os
 import re
+import resource
 import signal
 import subprocess
+import time
 import unittest
 
 from lab_case import LabCase, needs_bypass, wait_until
 
 KILLS = 50
+PEERS = 1000
 # More than a ring holds, so that what is not taken back would soon be missing.
 FLOOD_DATAGRAMS = 3000
 # Of base/limits.h: kRxFramesPerQueue, kRxRingEntries.
@@ -37,6 +40,14 @@ def is_loaded(program_id):
 class DeathTest(LabCase):
 
     with_brokers = False
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        # A thousand connections are more than a program may have by default.
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limits[1], limits[1]))
+        cls.addClassCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
 
     def setUp(self):
         self.host, self.peer = self.server_host, self.client_host
@@ -90,6 +101,35 @@ class DeathTest(LabCase):
         self.assert_kernel_works()
         self.start_server()
         self.echo(self.port, 10, 100000)
+
+    def test_peers_of_a_thousand_connections_hear_of_it(self):
+        """Half of them silent, half in the middle of their talk. How long it took is printed, the kernel's beside it."""
+        server = self.background(self.host, self.host.python("echo_server.py", "epoll", self.port))
+        self.host.wait_for_port(self.port, server)
+        on_kernel = self.last_peer_hears_after_ms(server)
+        self.port = self.lab.new_port()
+        server = self.start_server()
+        with self.lab.traffic() as traffic:
+            bypassed = self.last_peer_hears_after_ms(server)
+        self.assertGreater(traffic[self.host.index].tcp_frames, 4 * PEERS)
+        print(f"    the last of {PEERS} peers hears after {bypassed:.1f} ms, of the kernel's after {on_kernel:.1f} ms",
+              flush=True)
+        wait_until(lambda: self.host.stat()["clients"] == [], "the client to be noticed")
+        # Port, group and frames are free again.
+        self.start_server()
+        self.echo(self.port, 10, 100000)
+        self.assert_all_chunks_are_there()
+
+    def last_peer_hears_after_ms(self, server):
+        """Kills it in the middle of a thousand conversations, of which half are silent."""
+        client = self.witness(idle=PEERS // 2, busy=PEERS // 2)
+        time.sleep(0.2)
+        killed = time.monotonic()
+        server.kill()
+        self.assertEqual(client.wait(), 0)
+        reset, closed = map(int, re.search(r"(\d+) reset, (\d+) closed", client.log()).groups())
+        self.assertEqual(reset + closed, PEERS)
+        return (float(client.log().split()[-1]) - killed) * 1000
 
     def test_peers_of_a_terminated_program_hear_of_it_as_of_a_killed_one(self):
         """SIGTERM without a handler: the program cannot do anything either."""

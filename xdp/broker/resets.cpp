@@ -91,13 +91,12 @@ bool Resets::may_be_told(const IpAddress& local, const IpAddress& remote) const 
          !remote.is_multicast() && !remote.is_broadcast() && !steering_.has_address(remote);
 }
 
-// Returns as sendto(2), or -errno.
-long Resets::send(const tcphdr& tcp, const IpAddress& local, const IpAddress& remote) {
-  uint8_t packet[sizeof(ip6_hdr) + sizeof tcp];
-  size_t bytes = 0;
+Resets::Packet Resets::packet_of(const tcphdr& tcp, const IpAddress& local,
+                                 const IpAddress& remote) const {
+  Packet packet{};
   const auto put = [&](const auto& header) {
-    std::memcpy(packet + bytes, &header, sizeof header);
-    bytes += sizeof header;
+    std::memcpy(packet.bytes + packet.length, &header, sizeof header);
+    packet.length += sizeof header;
   };
   if (local.is_v4()) {
     put(ipv4_of(local, remote));
@@ -107,14 +106,45 @@ long Resets::send(const tcphdr& tcp, const IpAddress& local, const IpAddress& re
   put(tcp);
   // IPv6 takes no port here (rawv6_sendmsg()).
   const SocketAddress to{remote, 0, remote.is_link_local() ? ifindex_ : 0};
-  sockaddr_storage name;
-  const socklen_t length = to.to_sockaddr(remote.family(), name);
-  const Fd& raw = local.is_v4() ? raw_ : raw_v6_;
-  return sys::sendto(raw.get(), packet, bytes, 0, reinterpret_cast<const sockaddr*>(&name), length);
+  packet.to_bytes = to.to_sockaddr(remote.family(), packet.to);
+  return packet;
 }
 
-size_t Resets::send_for(const ClientSlot& slot) {
+size_t Resets::send_all(const Fd& raw, std::vector<Packet>& packets) {
+  std::vector<iovec> pieces(packets.size());
+  std::vector<mmsghdr> messages(packets.size());
+  for (size_t i = 0; i < packets.size(); ++i) {
+    pieces[i] = {packets[i].bytes, packets[i].length};
+    messages[i].msg_hdr.msg_name = &packets[i].to;
+    messages[i].msg_hdr.msg_namelen = packets[i].to_bytes;
+    messages[i].msg_hdr.msg_iov = &pieces[i];
+    messages[i].msg_hdr.msg_iovlen = 1;
+  }
   size_t sent = 0;
+  for (size_t next = 0; next < packets.size();) {
+    const long done = sys::call(SYS_sendmmsg, raw.get(), sys::arg(&messages[next]),
+                                static_cast<long>(packets.size() - next), 0);
+    if (done > 0) {
+      sent += static_cast<size_t>(done);
+      next += static_cast<size_t>(done);
+      continue;
+    }
+    // That of the first; the others are tried all the same.
+    log_write(LogLevel::warning, "no reset to %s: %s",
+              SocketAddress::from_sockaddr(reinterpret_cast<sockaddr*>(&packets[next].to),
+                                           packets[next].to_bytes)
+                  ->ip.to_string()
+                  .c_str(),
+              strerror(static_cast<int>(-done)));
+    ++next;
+  }
+  return sent;
+}
+
+// Many at a time: whoever has a thousand peers keeps none of them waiting for the others.
+size_t Resets::send_for(const ClientSlot& slot) {
+  std::vector<Packet> packets;
+  std::vector<Packet> packets_v6;
   const uint32_t used = std::min(slot.records_used.load(), kMaxRecords);
   for (uint32_t i = 0; i < used; ++i) {
     const SocketRecord& record = slot.records[i];
@@ -122,15 +152,10 @@ size_t Resets::send_for(const ClientSlot& slot) {
     const IpAddress local = load_ip(record.local_ip);
     const IpAddress remote = load_ip(record.remote_ip);
     if (!may_be_told(local, remote)) continue;
-    const long done = send(tcp_of(record, local, remote), local, remote);
-    if (done < 0) {
-      log_write(LogLevel::warning, "no reset to %s: %s", remote.to_string().c_str(),
-                strerror(static_cast<int>(-done)));
-    } else {
-      ++sent;
-    }
+    (local.is_v4() ? packets : packets_v6)
+        .push_back(packet_of(tcp_of(record, local, remote), local, remote));
   }
-  return sent;
+  return send_all(raw_, packets) + send_all(raw_v6_, packets_v6);
 }
 
 }  // namespace underpass

@@ -1,7 +1,11 @@
 // resets.h - tells the peers of a killed program that its connections are gone
 #pragma once
 
+#include <netinet/ip6.h>
 #include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <vector>
 
 #include "base/fd.h"
 #include "xdp/broker/nic.h"
@@ -25,7 +29,14 @@ class Resets {
  private:
   bool may_be_told(const IpAddress& local, const IpAddress& remote) const;
 
-  long send(const tcphdr& tcp, const IpAddress& local, const IpAddress& remote);
+  struct Packet {
+    uint8_t bytes[sizeof(ip6_hdr) + sizeof(tcphdr)];
+    size_t length;
+    sockaddr_storage to;
+    socklen_t to_bytes;
+  };
+  Packet packet_of(const tcphdr& tcp, const IpAddress& local, const IpAddress& remote) const;
+  static size_t send_all(const Fd& raw, std::vector<Packet>& packets);
 
   const uint32_t ifindex_;
   const Steering& steering_;

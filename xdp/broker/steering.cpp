@@ -108,7 +108,10 @@ int map_fd(const bpf_map* map) { return bpf_map__fd(map); }
 }  // namespace
 
 Steering::Steering(const Nic& nic, uint32_t slots, bool generic_only)
-    : nic_(nic), program_(nullptr, steer_bpf__destroy) {
+    : nic_(nic),
+      program_(nullptr, steer_bpf__destroy),
+      flow_keys_(UP_MAX_FLOWS),
+      flow_slots_(UP_MAX_FLOWS) {
   libbpf_set_print(print_of_libbpf);
   libxdp_set_print(print_of_libxdp);
   const Attached other = wait_for_own(nic.index);
@@ -257,8 +260,8 @@ void Steering::forget_slot(uint32_t slot) {
 
 void Steering::forget_flows(uint32_t slot) {
   const int map = flows_fd();
-  std::vector<up_flow_key> keys(UP_MAX_FLOWS);
-  std::vector<uint32_t> slots(UP_MAX_FLOWS);
+  std::vector<up_flow_key>& keys = flow_keys_;
+  std::vector<uint32_t>& slots = flow_slots_;
   auto count = static_cast<uint32_t>(keys.size());
   uint32_t batch = 0;
   bpf_map_batch_opts options{};

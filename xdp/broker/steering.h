@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "base/address.h"
 #include "base/fd.h"
@@ -85,6 +86,9 @@ class Steering {
   Fd link_;
   up_port_entry* ports_ = nullptr;  // the mapped port table
   bool driver_mode_ = false;
+  // For forget_flows(), which peers wait for: memory that is new costs more than reading the map.
+  std::vector<up_flow_key> flow_keys_;
+  std::vector<uint32_t> flow_slots_;
 };
 
 }  // namespace underpass

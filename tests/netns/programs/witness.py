@@ -1,12 +1,14 @@
 """witness.py HOST PORT IDLE BUSY - how connections to an echo server end
 
 Opens IDLE connections that say one word and are silent then, and BUSY ones that go on sending; prints
-"connected" when all have had an answer. Prints "N reset, M closed" when all have ended, whenever that is.
+"connected" when all have had an answer. Prints "N reset, M closed" when all have ended, whenever that is, and
+"heard at T1 ... Tn", the times by CLOCK_MONOTONIC in order.
 """
 
 import selectors
 import socket
 import sys
+import time
 
 WORD = b"x" * 1000
 
@@ -40,7 +42,7 @@ def turn(sock, busy):
 
 def main():
     address, idle, busy = (sys.argv[1], int(sys.argv[2])), int(sys.argv[3]), int(sys.argv[4])
-    ended = {"reset": 0, "closed": 0}
+    ended, times = {"reset": 0, "closed": 0}, []
     with selectors.DefaultSelector() as selector:
         for number in range(idle + busy):
             selector.register(open_one(address), selectors.EVENT_READ, number >= idle)
@@ -53,9 +55,11 @@ def main():
                 how = turn(key.fileobj, key.data)
                 if how:
                     ended[how] += 1
+                    times.append(time.monotonic())
                     selector.unregister(key.fileobj)
                     key.fileobj.close()
     print(f"{ended['reset']} reset, {ended['closed']} closed", flush=True)
+    print("heard at", *times, flush=True)
 
 
 main()
