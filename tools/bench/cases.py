@@ -10,10 +10,12 @@ from typing import NamedTuple, Optional
 
 import lab
 import programs
-from sites import (BOTH, CLASS, CLIENT_ONLY, KERNEL, KERNEL_PLAIN, ONE_CORE, OWN_CORES, RAW, SERVER_ONLY,
+from sites import (BOTH, CLASS, CLIENT_ONLY, HANG_S, KERNEL, KERNEL_PLAIN, ONE_CORE, OWN_CORES, RAW, SERVER_ONLY,
                    Counts, Setup)
 
-GROUPS = ("tcp", "udp", "redis", "bulk", "cost", "accept")
+GROUPS = ("tcp", "udp", "redis", "bulk", "cost", "accept", "move")
+# That a program has when it leaves bypass.
+CONNECTIONS = (1, 64)
 # Processes that accept at one listener.
 MEMBERS = (1, 4)
 MESSAGE_BYTES = 64
@@ -84,6 +86,12 @@ def accept_cases():
                        members=members)
 
 
+def move_cases():
+    for connections in CONNECTIONS:
+        yield Case("move", "move", f"Underpass, {connections} at a time", SERVER_ONLY, OWN_CORES,
+                   members=connections)
+
+
 def all_cases(groups):
     """In the order of the report."""
     for group in groups:
@@ -91,7 +99,7 @@ def all_cases(groups):
             yield from latency_cases(group)
         else:
             yield from {"redis": redis_cases, "bulk": bulk_cases, "cost": cost_cases,
-                        "accept": accept_cases}[group]()
+                        "accept": accept_cases, "move": move_cases}[group]()
 
 
 # Measuring
@@ -195,9 +203,31 @@ def accept(site, case, seconds):
     return of_ping_pong(json.loads(done.out), counts=counts)
 
 
+def move(site, case, seconds):
+    """A program leaves bypass and comes back, with connections whose other end is on the kernel."""
+    port = site.lab.new_port()
+    program, count = programs.own("move"), f"--connections={case.members}"
+    with site.serve([program, "server", f"--port={port}"], port, stop=False) as server:
+        with site.background(0, [program, "client", f"--address={site.server.address}", f"--port={port}", count],
+                             stop=False) as client:
+            lab.wait_until(lambda: "connected" in client.log() or not client.alive(), "the connections")
+            before = site.server.client(server)
+            done = site.server.run([program, "drive", f"--iface={site.server.iface}", f"--pid={server.pid}", count,
+                                    f"--seconds={seconds}"], cpus=site.cpus[0], limit_s=HANG_S)
+            after = site.server.client(server)
+    metrics = {}
+    for way, line in zip(("out", "in"), done.out.splitlines(), strict=True):
+        answer = json.loads(line)
+        metrics.update({f"{way}_{name}_us": answer[f"{name}_ns"] / 1000 for name in ("p50", "p99")})
+        moved = after[f"tcp_moved_{way}"] - before[f"tcp_moved_{way}"]
+        if moved != answer["samples"] * case.members:
+            raise lab.LabError(f"{moved} connections were moved {way}")
+    return Measured(metrics, Counts(after["rx_frames"], after["rx_bytes"], None), client=after)
+
+
 MEASURES = {"raw_ping_pong": raw_ping_pong, "ping_pong": ping_pong, "redis": redis,
             "raw_stream": raw_stream, "stream": stream, "call_cost": call_cost,
-            "accept": accept}
+            "accept": accept, "move": move}
 
 
 def measure(sites, case, seconds):

@@ -11,6 +11,7 @@ TITLES = {
     "redis": "redis-benchmark, SET and GET, requests a second",
     "bulk": "Bulk TCP one way, MTU 1500, Gbit/s of payload",
     "accept": "A connection: opened, accepted, a byte there and back, closed, us",
+    "move": "A connection that moves to the kernel and back, us for each",
     "cost": "What is added to a read or write of 64 bytes that the kernel serves, ns",
 }
 METRICS = {
@@ -19,10 +20,12 @@ METRICS = {
     "redis": [(load, load) for load in programs.REDIS_LOADS],
     "bulk": [("gbits", "Gbit/s")],
     "accept": [("p50_us", "p50"), ("p99_us", "p99"), ("p999_us", "p99.9")],
+    "move": [("out_p50_us", "out p50"), ("out_p99_us", "out p99"), ("in_p50_us", "in p50"),
+             ("in_p99_us", "in p99")],
     "cost": [("pipe_ns", "pipe"), ("unix_ns", "AF_UNIX"), ("loopback_ns", "loopback TCP")],
 }
 LEAST_IS_BEST = {"tcp": True, "udp": True, "redis": False, "bulk": False, "cost": True,
-                 "accept": True}
+                 "accept": True, "move": True}
 
 
 def table(rows):
@@ -82,13 +85,14 @@ class Report:
     @staticmethod
     def comparison_titles(group):
         return {"tcp": ["x floor", "x kernel"], "udp": ["x floor", "x kernel"],
-                "bulk": ["x raw", "x kernel"], "redis": ["x kernel"], "cost": [], "accept": []}[group]
+                "bulk": ["x raw", "x kernel"], "redis": ["x kernel"], "cost": [], "accept": [],
+                "move": []}[group]
 
     def comparisons(self, result):
         """Times the raw figure, and how many times better than the kernel's better placement (of
         latencies: sleeping)."""
         group, least = result.case.group, LEAST_IS_BEST[result.case.group]
-        if group in ("cost", "accept"):
+        if group in ("cost", "accept", "move"):
             return []
         def times(name, other, inverse):
             value = result.median(name)
