@@ -123,7 +123,11 @@ test_binary = $(1:%=$(B)/tests/%_test)
 UNIT_TESTS := $(call test_binary,$(UNIT_FOLDERS))
 STEER_TESTS := $(call test_binary,$(filter steer,$(TEST_FOLDERS)))
 # T= runs some of them: make integration T="tests/netns/redis_test.py"
-T ?= $(filter-out tests/vm/%,$(sort $(wildcard tests/*/*_test.py)))
+# The longest first, as several run at a time: TEST_JOBS of them. Most of a test is waiting.
+LONGEST_T := tests/preload/transcript_test.py
+T ?= $(LONGEST_T) $(filter-out tests/vm/% $(LONGEST_T),$(sort $(wildcard tests/*/*_test.py)))
+TEST_JOBS ?= 2
+RUN_TESTS := scripts/run_tests --jobs $(TEST_JOBS)
 # What runs in virtual machines, on Debian's newer kernel for this release and on the release's own.
 # VM_T= runs others on the newer one alone: make test-vm VM_T="tests/vm/can_test.py"
 VM_OLD_T := tests/vm/old_kernel_test.py
@@ -317,19 +321,19 @@ test-programs: $(UNIT_TESTS) $(STEER_TESTS)
 test:
 	scripts/bootstrap
 	+$(MAKE) -j$(JOBS) all test-programs
-	scripts/run_tests $(UNIT_TESTS) $(STEER_TESTS) $(T) $(IN_VM)
+	$(RUN_TESTS) $(UNIT_TESTS) $(STEER_TESTS) $(T) $(IN_VM)
 # What this machine's kernel may lack, on Debian's under qemu.
 test-vm:
 	scripts/bootstrap
 	+$(MAKE) -j$(JOBS) all
-	scripts/run_tests $(IN_VM)
+	$(RUN_TESTS) $(IN_VM)
 
 unit: $(UNIT_TESTS)
-	scripts/run_tests $(UNIT_TESTS)
+	$(RUN_TESTS) $(UNIT_TESTS)
 steer: $(STEER_TESTS)
-	scripts/run_tests $(STEER_TESTS)
+	$(RUN_TESTS) $(STEER_TESTS)
 integration: all
-	scripts/run_tests $(T)
+	$(RUN_TESTS) $(T)
 
 # Random sequences of calls, on the kernel and on bypass: N of them, of a SEED.
 N ?= 200
