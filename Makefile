@@ -236,22 +236,24 @@ $(B)/libunderpass.so: $(SHIM_OBJ) $(filter-out $(CLASS_OBJ),$(STACK_OBJ)) $(XDP_
 # The public class. Its users have libstdc++, and share it: exceptions and strings pass the border.
 CLASS_PARTS := $(STACK_OBJ) $(XDP_OBJ) $(BASE_OBJ) $(LWIP_OBJ)
 CLASS_SONAME := libunderpass-socket.so.0
-$(B)/$(CLASS_SONAME): $(CLASS_PARTS)
+$(B)/$(CLASS_SONAME): $(B)/underpass-socket.o
 	$(call say,LINK)
-	$(Q)$(CXX) -shared -o $@ $(filter %.o,$^) $(OPTIMIZE) $(LTO) -Wl,--no-undefined -Wl,-z,now \
+	$(Q)$(CXX) -shared -o $@ $< $(OPTIMIZE) -Wl,--no-undefined -Wl,-z,now \
 	  -Wl,-z,relro -Wl,-z,nodelete -Wl,-soname,$(CLASS_SONAME) $(LDFLAGS_ALL) -pthread
 $(B)/libunderpass-socket.so: $(B)/$(CLASS_SONAME)
 	$(Q)ln -sf $(CLASS_SONAME) $@
 
 # One object that shows the class and nothing else: lwIP's names are not the program's. Without
 # groups: a program's copy of one would take the place of ours, whose names are local by then.
-$(B)/libunderpass-socket.a: $(CLASS_PARTS)
+$(B)/underpass-socket.o: $(CLASS_PARTS)
+	$(call say,LINK)
+	$(Q)$(CXX) -r -nostdlib -o $@ $(filter %.o,$^) $(OPTIMIZE) \
+	  $(LTO) $(if $(LTO),-flinker-output=nolto-rel) -Wl,--force-group-allocation
+	$(Q)objcopy --localize-hidden -R '.gnu.lto_*' -R '.gnu.debuglto_*' $@
+$(B)/libunderpass-socket.a: $(B)/underpass-socket.o
 	@rm -f $@
 	$(call say,AR)
-	$(Q)$(CXX) -r -nostdlib -o $(B)/underpass-socket.o $(filter %.o,$^) $(OPTIMIZE) \
-	  $(LTO) $(if $(LTO),-flinker-output=nolto-rel) -Wl,--force-group-allocation
-	$(Q)objcopy --localize-hidden -R '.gnu.lto_*' -R '.gnu.debuglto_*' $(B)/underpass-socket.o
-	$(Q)ar rcs $@ $(B)/underpass-socket.o
+	$(Q)ar rcs $@ $<
 
 $(B)/underpassd: $(BROKER_OBJ) $(CLIENT_LIBS)
 	$(call say,LINK)
