@@ -33,10 +33,6 @@ class RestartTest(LabCase):
         wait_until(lambda: host.xdp_program_id() is None, "the XDP program to go", 5)
         return took
 
-    def established(self, host, port):
-        return len([one for one in host.sockets()
-                    if port in (one["local_port"], one["peer_port"]) and one["state"] == "ESTAB"])
-
     def restart(self, host, process, port, connections, gap_s=0.3):
         """Ends the broker and starts another; returns when the program has its connections in bypass again."""
         before = host.client(process)
@@ -44,7 +40,7 @@ class RestartTest(LabCase):
         time.sleep(gap_s)
         host.start_broker()
         wait_until(lambda: host.client(process), "the program to come back")
-        wait_until(lambda: self.established(host, port) == connections, "its connections")
+        wait_until(lambda: host.established(port) == connections, "its connections")
         after = host.client(process)
         for counter in ("tcp_moved_out", "tcp_moved_in"):
             self.assertGreaterEqual(after[counter] - before[counter], connections, counter)
@@ -60,7 +56,7 @@ class RestartTest(LabCase):
             load = self.background(self.client_host, self.client_host.python(
                 "echo_until.py", address, port, CONNECTIONS), bypass=roles.client)
             host, process = (self.server_host, server) if roles.server else (self.client_host, load)
-            wait_until(lambda: not load.alive() or self.established(host, port) == CONNECTIONS,
+            wait_until(lambda: not load.alive() or host.established(port) == CONNECTIONS,
                        "the connections")
             took = [self.restart(host, process, port, CONNECTIONS) for _ in range(RESTARTS)]
             load.stop(signal.SIGINT)
@@ -73,7 +69,7 @@ class RestartTest(LabCase):
         server = self.serve(roles, self.server_host.python("echo_server.py", "poll", port), port)
         load = self.background(self.client_host, self.client_host.python(
             "echo_until.py", self.server_host.address, port, CONNECTIONS), bypass=True)
-        wait_until(lambda: self.established(self.server_host, port) == CONNECTIONS, "the connections")
+        wait_until(lambda: self.server_host.established(port) == CONNECTIONS, "the connections")
         for _ in range(RESTARTS):
             turns = [threading.Thread(target=self.end_broker, args=[host]) for host in self.lab.hosts]
             for turn in turns:
@@ -83,7 +79,7 @@ class RestartTest(LabCase):
             for host, process in ((self.client_host, load), (self.server_host, server)):
                 host.start_broker()
                 wait_until(lambda: host.client(process) and
-                           self.established(host, port) == CONNECTIONS, "the connections to be back")
+                           host.established(port) == CONNECTIONS, "the connections to be back")
         load.stop(signal.SIGINT)
         self.assertRegex(load.log(), rf"^{CONNECTIONS} connections: \d+ bytes right\n$")
 
@@ -166,7 +162,7 @@ class RestartTest(LabCase):
         server = self.serve(Roles(False, True), host.python("echo_server.py", "epoll", port), port)
         steps = self.background(self.client_host, self.client_host.python(
             "echo_steps.py", host.address, port, 30))
-        wait_until(lambda: self.established(host, port) == 1, "the connection")
+        wait_until(lambda: host.established(port) == 1, "the connection")
         host.broker.kill()
         # What is new is the kernel's, what there is stays.
         self.assertIn("ok\n", self.client_host.run(self.client_host.python(

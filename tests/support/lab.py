@@ -340,6 +340,11 @@ class Host:
         done = self.run([UNDERPASS, "ss", "-i", self.iface, "--json"], check=False)
         return json.loads(done.out)["sockets"] if done.status == 0 else []
 
+    def established(self, port):
+        """How many bypassed connections have it on one side."""
+        return len([one for one in self.sockets()
+                    if port in (one["local_port"], one["peer_port"]) and one["state"] == "ESTAB"])
+
     def kernel_counters(self):
         """/proc/net/snmp, netstat and snmp6: {"Tcp": {"InSegs": number, ...}, "TcpExt": ..., "Udp6": ...}."""
         lines = self.run(["cat", "/proc/net/snmp", "/proc/net/netstat"]).out.splitlines()

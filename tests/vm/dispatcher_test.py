@@ -8,7 +8,8 @@ import os
 import struct
 import unittest
 
-from vm_case import BUILD, KERNEL, TO_BYPASS, UNDERPASS, LabCase, LabError, needs_vm, own_program
+from vm_case import BUILD, KERNEL, TO_BYPASS, UNDERPASS, LabCase, LabError, needs_vm, own_program, \
+    wait_until
 
 OBJECT = os.path.join(BUILD, "tests", "vm", "before.bpf.o")
 THEIRS, OURS = "count_and_drop", "underpass_steer"
@@ -138,19 +139,36 @@ class DispatcherTest(LabCase):
         self.assertNotIn(killed, self.programs())
         self.echo()
 
-    def test_programs_of_a_killed_broker_stay_bypassed_when_a_new_one_is_tried(self):
+    def starts(self):
+        """A broker, unless it is refused."""
+        try:
+            self.addCleanup(self.server_host.start_broker().kill)
+        except LabError as refused:
+            self.assertIn("or by programs of a broker that was killed", str(refused))
+            return False
+        return True
+
+    def test_connections_of_a_killed_broker_stay_bypassed_and_another_one_waits_for_their_end(self):
         port = self.start_server()
-        # So that the neighbour is known.
-        self.call_server(port)
+        # 10 s: long enough for a broker that tries to start.
+        steps = self.background(self.client_host, self.client_host.python(
+            "echo_steps.py", self.server_host.address, port, 100))
+        wait_until(lambda: self.server_host.established(port) == 1, "the connection")
         self.broker.kill()
         programs, segments = self.programs(), self.kernel_segments()
-        with self.assertRaises(LabError) as refused:
-            self.server_host.start_broker()
+        self.assertFalse(self.starts())
+        self.assertTrue(steps.alive(), steps.describe())
         self.assertEqual(self.programs(), programs)
-        self.call_server(port)
-        # 80 kB are more than 50 segments.
+        steps.wait()
+        self.assertEqual(steps.log(), "100 right\n")
+        # 300 kB are more than 200 segments.
         self.assertLess(self.kernel_segments() - segments, 10)
-        self.assertIn("or by programs of a broker that was killed", str(refused.exception))
+        wait_until(self.starts, "a broker that may start")
+        self.assertEqual(self.names(), [THEIRS, OURS])
+        self.assertNotEqual(self.programs(), programs)
+        wait_until(lambda: port in self.server_host.bypassed_ports("tcp"), "the listener to be bypassed again")
+        with self.proves(TO_BYPASS, frames=20):
+            self.call_server(port)
 
 
 if __name__ == "__main__":
