@@ -1,22 +1,17 @@
-// commands.h - the subcommands of `underpass`
+// commands.h - the subcommands of `underpass`: each says what there is to say and returns the exit
+// status
 //
-// Each add_ function gives `app` one subcommand. When the user chose it, its callback does the work
-// and leaves the exit status in `line`. `line` and `app` must outlive the parsing.
+// underpass.cpp makes the requests of what the user has typed.
 #pragma once
 
-#include <span>
+#include <sys/types.h>
 
-namespace CLI {
-class App;
-}
+#include <span>
+#include <string>
+
+#include "tools/run_options.h"
 
 namespace underpass {
-
-struct CommandLine {
-  // What follows "--", ended by a null pointer that is not counted; empty if there was no "--".
-  std::span<char*> program;
-  int status = 0;
-};
 
 // Exit statuses of our own; docs/operating.md lists them.
 constexpr int kExitNo = 1;     // ss, stat: no broker; doctor: bypass will not work; detach: not all
@@ -26,12 +21,41 @@ constexpr int kExitRunFailed = 125;
 constexpr int kExitNotExecutable = 126;
 constexpr int kExitNotFound = 127;
 
-void add_run(CLI::App& app, CommandLine& line);
-void add_ss(CLI::App& app, CommandLine& line);
-void add_stat(CLI::App& app, CommandLine& line);
-void add_detach(CLI::App& app, CommandLine& line);  // and attach
-void add_doctor(CLI::App& app, CommandLine& line);
-// Hidden: prints the tables of docs/operating.md.
-void add_tables(CLI::App& app, CommandLine& line);
+struct RunRequest {
+  std::string iface;
+  GivenOptions options;
+  // What follows "--", ended by a null pointer that is not counted; empty if there was no "--".
+  std::span<char*> program;
+};
+// Returns only if the program was not started.
+int run(const RunRequest& request);
+
+struct SsRequest {
+  std::string iface;
+  bool json = false;
+  bool tcp = false;
+  bool udp = false;
+  bool listening = false;
+};
+int ss(const SsRequest& request);
+
+struct StatRequest {
+  std::string iface;
+  bool json = false;
+};
+int stat(const StatRequest& request);
+
+// `detach` and `attach`.
+struct RelocateRequest {
+  bool away;
+  std::string iface;
+  pid_t pid = 0;  // or all of the interface
+};
+int relocate(const RelocateRequest& request);
+
+int doctor(const std::string& iface);
+
+// The tables of docs/operating.md.
+int print_tables();
 
 }  // namespace underpass

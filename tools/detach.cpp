@@ -1,11 +1,9 @@
 // detach.cpp - `underpass detach` and `attach`: programs leave bypass while they run, and come back
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <memory>
 #include <string>
 
 #include "tools/commands.h"
@@ -15,12 +13,6 @@
 namespace underpass {
 
 namespace {
-
-struct RelocateRequest {
-  std::string iface;
-  pid_t pid = 0;
-  bool away = false;
-};
 
 const char* name_of(const RelocateRequest& request) { return request.away ? "detach" : "attach"; }
 
@@ -45,6 +37,8 @@ std::string why_not(const RelocateRequest& request, int error) {
 
 const char* plural(uint32_t count) { return count == 1 ? "" : "s"; }
 
+}  // namespace
+
 int relocate(const RelocateRequest& request) {
   const auto done = BrokerClient::relocate(request.iface, request.away, request.pid);
   if (!done) {
@@ -62,23 +56,6 @@ int relocate(const RelocateRequest& request) {
   }
   fmt::print("\n");
   return connections.left != 0 ? kExitNo : 0;
-}
-
-void add(CLI::App& app, CommandLine& line, bool away, const char* help) {
-  const auto request = std::make_shared<RelocateRequest>();
-  request->away = away;
-  CLI::App* const command = app.add_subcommand(name_of(*request), help);
-  command->add_option("-i,--interface", request->iface, "the interface")->required();
-  command->add_option("-p,--pid", request->pid, "one program, not all of the interface")
-      ->check(CLI::PositiveNumber);
-  command->callback([request, &line] { line.status = relocate(*request); });
-}
-
-}  // namespace
-
-void add_detach(CLI::App& app, CommandLine& line) {
-  add(app, line, true, "Have running programs leave bypass, with their connections");
-  add(app, line, false, "Have them come back");
 }
 
 }  // namespace underpass

@@ -1,9 +1,6 @@
 // doctor.cpp - `underpass doctor`: will bypass work here, and if not, what is missing
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
-#include <memory>
-
 #include "tools/commands.h"
 #include "tools/diagnosis.h"
 
@@ -23,6 +20,8 @@ const char* word(Verdict verdict) {
   return "";
 }
 
+}  // namespace
+
 int doctor(const std::string& iface) {
   const auto findings = diagnose(iface);
   for (const Finding& finding : findings) {
@@ -31,16 +30,6 @@ int doctor(const std::string& iface) {
   const bool works = first_missing(findings) == nullptr;
   fmt::print("{}\n", works ? "bypass will work" : "bypass will not work");
   return works ? 0 : kExitNo;
-}
-
-}  // namespace
-
-void add_doctor(CLI::App& app, CommandLine& line) {
-  CLI::App* const command =
-      app.add_subcommand("doctor", "Say line by line whether bypass will work on an interface");
-  const auto iface = std::make_shared<std::string>();
-  command->add_option("-i,--interface", *iface, "the interface")->required();
-  command->callback([iface, &line] { line.status = doctor(*iface); });
 }
 
 }  // namespace underpass

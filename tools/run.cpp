@@ -2,11 +2,9 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
-#include <memory>
 #include <optional>
 #include <string>
 
@@ -23,12 +21,6 @@
 namespace underpass {
 
 namespace {
-
-struct RunRequest {
-  std::string iface;
-  GivenOptions options;
-  std::span<char*> program;
-};
 
 // Ends `run` with a line on stderr.
 struct Failure {
@@ -117,7 +109,7 @@ void say_if_not_preloadable(const char* program) {
 }
 
 // Returns only if the program was not started.
-Failure run(const RunRequest& request) {
+Failure start(const RunRequest& request) {
   if (request.program.empty()) {
     return cannot_run("no program: underpass run -i IFACE [OPTIONS] -- PROGRAM ARGS...");
   }
@@ -134,20 +126,10 @@ Failure run(const RunRequest& request) {
 
 }  // namespace
 
-void add_run(CLI::App& app, CommandLine& line) {
-  CLI::App* const command =
-      app.add_subcommand("run", "Run a program with its TCP and UDP over AF_XDP");
-  command->footer("The program and its arguments follow: -- PROGRAM ARGS...");
-  const auto request = std::make_shared<RunRequest>();
-  command->add_option("-i,--interface", request->iface, "the interface to bypass the kernel on")
-      ->required();
-  add_options(*command, request->options);
-  command->callback([request, &line] {
-    request->program = line.program;
-    const Failure failure = run(*request);
-    fmt::print(stderr, "underpass run: {}\n", failure.line);
-    line.status = failure.status;
-  });
+int run(const RunRequest& request) {
+  const Failure failure = start(request);
+  fmt::print(stderr, "underpass run: {}\n", failure.line);
+  return failure.status;
 }
 
 }  // namespace underpass

@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
@@ -38,39 +37,6 @@ std::string prepared(const OptionInfo& info, const std::string& text) {
   return std::filesystem::absolute(text).string();
 }
 
-void add_switch(CLI::App& command, const OptionInfo& info, GivenOptions& given) {
-  const bool turns_off = info.initial[0] == '1';
-  const std::string help = (turns_off ? "do not " : "") + std::string(info.help);
-  command.add_flag_callback(
-      option_of(info),
-      [&given, name = info.name, text = turns_off ? "0" : "1"] { given[name] = text; }, help);
-}
-
-const char* type_of(const OptionInfo& info) {
-  switch (info.kind) {
-    case OptionKind::kNumber:
-      return info.unit;
-    case OptionKind::kSwitch:
-      return "";
-    case OptionKind::kLevel:
-      return "LEVEL";
-    case OptionKind::kText:
-      return "FILE";
-  }
-  return "";
-}
-
-void add_valued(CLI::App& command, const OptionInfo& info, GivenOptions& given) {
-  const std::string initial =
-      info.initial[0] == '\0' ? "" : fmt::format(" (default {})", info.initial);
-  command
-      .add_option_function<std::string>(
-          option_of(info),
-          [&given, name = info.name](const std::string& text) { given[name] = text; },
-          info.help + initial)
-      ->type_name(type_of(info));
-}
-
 }  // namespace
 
 std::string option_of(const OptionInfo& info) {
@@ -78,16 +44,6 @@ std::string option_of(const OptionInfo& info) {
   std::replace(name.begin(), name.end(), '_', '-');
   const bool turns_off = info.kind == OptionKind::kSwitch && info.initial[0] == '1';
   return (turns_off ? "--no-" : "--") + name;
-}
-
-void add_options(CLI::App& command, GivenOptions& given) {
-  for (const OptionInfo& info : option_table()) {
-    if (info.kind == OptionKind::kSwitch) {
-      add_switch(command, info, given);
-    } else {
-      add_valued(command, info, given);
-    }
-  }
 }
 
 std::string export_options(const GivenOptions& given) {

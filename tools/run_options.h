@@ -1,4 +1,4 @@
-// run_options.h - options.def as options of `underpass run`
+// run_options.h - what the user gives for the options of options.def, and the program's environment
 #pragma once
 
 #include <map>
@@ -7,20 +7,13 @@
 #include "base/options.h"
 #include "base/result.h"
 
-namespace CLI {
-class App;
-}
-
 namespace underpass {
 
-// Values given on the command line, by the option's name.
+// Values given on the command line, by the option's name; unchecked.
 using GivenOptions = std::map<std::string, std::string>;
 
 // "--spin-us", "--no-tcp".
 std::string option_of(const OptionInfo& info);
-
-// Adds every option of options.def; what the user gives lands in `given`, unchecked.
-void add_options(CLI::App& command, GivenOptions& given);
 
 // Puts the given values into the environment, files by their absolute path (a program may change
 // its directory before it opens them). Values that the environment brought are checked too.

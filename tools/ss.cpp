@@ -2,10 +2,8 @@
 #include <fmt/format.h>
 #include <netinet/in.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
-#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,14 +17,6 @@
 namespace underpass {
 
 namespace {
-
-struct Filter {
-  std::string iface;
-  bool json = false;
-  bool tcp = false;
-  bool udp = false;
-  bool listening = false;
-};
 
 // A copy of a record and of its owner.
 struct SocketRow {
@@ -86,7 +76,7 @@ bool is_connection(const SocketRow& row) {
   return row.protocol == IPPROTO_TCP && row.state != kTcpListen;
 }
 
-bool wanted(const SocketRow& row, const Filter& filter) {
+bool wanted(const SocketRow& row, const SsRequest& filter) {
   const bool any = !filter.tcp && !filter.udp;
   const bool is_tcp = row.protocol == IPPROTO_TCP;
   const bool is_udp = row.protocol == IPPROTO_UDP;
@@ -94,7 +84,7 @@ bool wanted(const SocketRow& row, const Filter& filter) {
   return !filter.listening || row.state == kTcpListen || (!is_tcp && row.state == kClose);
 }
 
-std::vector<SocketRow> read_rows(const Control& control, const Filter& filter) {
+std::vector<SocketRow> read_rows(const Control& control, const SsRequest& filter) {
   std::vector<SocketRow> rows;
   for (const ObservedClient& client : observed_clients(control)) {
     const uint32_t used = std::min<uint32_t>(client.slot->records_used, kMaxRecords);
@@ -142,7 +132,9 @@ void print_json(const std::vector<SocketRow>& rows, const std::string& iface) {
   fmt::print("{}\n", json.text());
 }
 
-int ss(const Filter& filter) {
+}  // namespace
+
+int ss(const SsRequest& filter) {
   const Control* const control = observe_or_say_why("ss", filter.iface);
   if (control == nullptr) return kExitNo;
   const auto rows = read_rows(*control, filter);
@@ -152,19 +144,6 @@ int ss(const Filter& filter) {
     print_table(rows);
   }
   return 0;
-}
-
-}  // namespace
-
-void add_ss(CLI::App& app, CommandLine& line) {
-  CLI::App* const command = app.add_subcommand("ss", "List bypassed sockets of all processes");
-  const auto filter = std::make_shared<Filter>();
-  command->add_option("-i,--interface", filter->iface, "the interface")->required();
-  command->add_flag("--json", filter->json, "print JSON");
-  command->add_flag("-t,--tcp", filter->tcp, "TCP only");
-  command->add_flag("-u,--udp", filter->udp, "UDP only");
-  command->add_flag("-l,--listening", filter->listening, "listening sockets only");
-  command->callback([filter, &line] { line.status = ss(*filter); });
 }
 
 }  // namespace underpass

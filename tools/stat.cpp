@@ -1,10 +1,8 @@
 // stat.cpp - `underpass stat`: how an interface is served, and every counter
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstring>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -165,32 +163,18 @@ void print_json(const Report& report) {
   fmt::print("{}\n", json.text());
 }
 
-int stat(const std::string& iface, bool json) {
-  const Control* const control = observe_or_say_why("stat", iface);
+}  // namespace
+
+int stat(const StatRequest& request) {
+  const Control* const control = observe_or_say_why("stat", request.iface);
   if (control == nullptr) return kExitNo;
-  const Report report = make_report(iface, *control);
-  if (json) {
+  const Report report = make_report(request.iface, *control);
+  if (request.json) {
     print_json(report);
   } else {
     print_text(report);
   }
   return 0;
-}
-
-struct StatRequest {
-  std::string iface;
-  bool json = false;
-};
-
-}  // namespace
-
-void add_stat(CLI::App& app, CommandLine& line) {
-  CLI::App* const command =
-      app.add_subcommand("stat", "Print how an interface is served, and counters");
-  const auto request = std::make_shared<StatRequest>();
-  command->add_option("-i,--interface", request->iface, "the interface")->required();
-  command->add_flag("--json", request->json, "print JSON");
-  command->callback([request, &line] { line.status = stat(request->iface, request->json); });
 }
 
 }  // namespace underpass

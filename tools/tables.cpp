@@ -1,8 +1,6 @@
 // tables.cpp - the tables of docs/operating.md, made from the same macros as the code
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
-
 #include "base/options.h"
 #include "tools/commands.h"
 #include "tools/run_options.h"
@@ -46,15 +44,12 @@ void print_steer_counters() {
 
 }  // namespace
 
-void add_tables(CLI::App& app, CommandLine&) {
-  CLI::App* const command = app.add_subcommand("tables", "Print the tables of docs/operating.md");
-  command->group("");  // hidden
-  command->callback([] {
-    print_options();
-    print_steer_counters();
-    print_client_counters();
-    print_xsk_statistics();
-  });
+int print_tables() {
+  print_options();
+  print_steer_counters();
+  print_client_counters();
+  print_xsk_statistics();
+  return 0;
 }
 
 }  // namespace underpass
