@@ -217,8 +217,9 @@ $(B)/%.a: $(B)/flags
 	$(Q)ar rcs $@ $(filter %.o,$^)
 
 CLIENT_LIBS := $(B)/libxdp_client.a $(B)/libbase.a
-# lwIP and the stack call one another, so the archives are searched as a group.
-LINKED = $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group
+# lwIP and the stack call one another, so the archives are searched as a group. Of the objects their plain
+# code is taken: without the option, g++ would optimize each program as a whole, too.
+LINKED = -fno-lto $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group
 STACK_LIBS := $(B)/libstack.a $(B)/liblwip.a $(CLIENT_LIBS)
 
 # The names of the table are exported and nothing else: libstdc++'s templates would be, otherwise.
@@ -266,7 +267,7 @@ $(B)/underpass: $(TOOLS_OBJ) $(STACK_LIBS)
 $(B)/bench/%: $(B)/obj/tools/bench/%.o $(STACK_LIBS)
 	@mkdir -p $(@D)
 	$(call say,LINK)
-	$(Q)$(CXX) -o $@ $(LINKED) $(LDFLAGS_ALL) $(BROKER_LIBS)
+	$(Q)$(CXX) -o $@ $(LINKED) $(OPTIMIZE) $(LTO) $(LDFLAGS_ALL) $(BROKER_LIBS)
 
 # As a program of a user: on the shared library.
 $(B)/bench/class_ping_pong: $(B)/obj/tools/bench/class_ping_pong.o $(B)/libunderpass-socket.so
