@@ -362,12 +362,19 @@ uint32_t TcpEndpoint::acceptable_sequence() const {
   return static_cast<int32_t>(pcb_->snd_nxt - window_end) > 0 ? window_end : pcb_->snd_nxt;
 }
 
+// Before lwIP frees it, which would send an acknowledgement that was put off: after a move it is
+// the kernel's to send, and it would have lwIP's own time stamp.
+void TcpEndpoint::detach_pcb() {
+  tcp_arg(pcb_, nullptr);
+  tcp_clear_flags(pcb_, TF_ACK_DELAY);
+}
+
 // Resets the connection without telling the owner.
 void TcpEndpoint::abort() {
   if (pcb_ == nullptr) return;
   stack_.enter();
   PcbWindow window(pcb_);
-  tcp_arg(pcb_, nullptr);
+  detach_pcb();
   // Where nothing has been agreed on there is nothing to reset (tcp_need_reset()).
   const bool reset = pcb_->state != SYN_SENT && pcb_->state != LAST_ACK && pcb_->state != CLOSING;
   pcb_->snd_nxt = acceptable_sequence();
@@ -379,7 +386,7 @@ void TcpEndpoint::vanish() {
   if (pcb_ != nullptr) {
     stack_.enter();
     PcbWindow window(pcb_);
-    tcp_arg(pcb_, nullptr);
+    detach_pcb();
     tcp_abandon(pcb_, 0);
     pcb_ = nullptr;
   }

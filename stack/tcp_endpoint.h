@@ -211,6 +211,7 @@ class TcpEndpoint {
   uint32_t acceptable_sequence() const UP_REQUIRES(stack_mutex);
   // Deletes itself, and tells nobody.
   void vanish() UP_REQUIRES(stack_mutex);
+  void detach_pcb() UP_REQUIRES(stack_mutex);
   void event(Readiness events) UP_REQUIRES(stack_mutex);
   void publish() UP_REQUIRES(stack_mutex);
   void drop_unread() UP_REQUIRES(stack_mutex);

@@ -114,6 +114,29 @@ Test(connection_adoption, has_all_that_it_had) {
   connection.client->disown(Fd());
 }
 
+// The next word is the kernel's: an acknowledgement of the stack's would have another time stamp,
+// and a peer that has seen a later one takes nothing any more (PAWS).
+Test(connection_adoption, says_nothing_after_it_has_left) {
+  Network network;
+  Connection connection = establish(network);
+  TcpEndpoint* const server =
+      move_around(network.b, *connection.server, network.b.client_events, 1'000'000'000);
+  cr_assert_not_null(server);
+  network.run_for(100 * kMs);
+  // Young connections acknowledge at once, until they answer.
+  send_bytes(*server, "hello", 5);
+  network.run_for(100 * kMs);
+  cr_expect(receive_text(*connection.client) == "hello");
+  send_bytes(*connection.client, "put off", 7);
+  network.run_until([&] { return server->unread_bytes() != 0; });
+  network.b.stack().flush();
+  const size_t before = network.b.port().sent_frames();
+  cr_assert(server->move_out(kFd).ok());
+  network.b.stack().flush();
+  cr_expect_eq(network.b.port().sent_frames(), before);
+  connection.client->disown(Fd());
+}
+
 Test(connection_adoption, loses_no_byte_in_many_moves_on_a_bad_wire) {
   for (const int family : {AF_INET, AF_INET6}) {
     Network network(3, family);
