@@ -1,9 +1,13 @@
-// calls_exec.cpp - exec in all its forms: before it, connections go to the kernel
+// calls_exec.cpp - exec in all its forms: before it, connections go to the kernel; the preload goes
+// on
 #include <alloca.h>
+#include <spawn.h>
+#include <unistd.h>
 
 #include <cstddef>
 
 #include "shim/fd_table.h"
+#include "shim/preload_environment.h"
 #include "shim/real.h"
 #include "stack/clock.h"
 #include "stack/no_cancellation.h"
@@ -51,40 +55,64 @@ void before_exec() {
 
 using namespace underpass;
 
+// In the caller's frame: what is made there lives as long as the call, in a child of vfork too.
+#define UP_CARRY_PRELOAD(environment)                                                              \
+  if (const size_t room = PreloadEnvironment::room_for(environment); room != 0) {                  \
+    environment = PreloadEnvironment::extended(environment,                                        \
+                                               static_cast<char**>(alloca(room * sizeof(char*)))); \
+  }
+
 UP_EXPORT int execve(const char* path, char* const arguments[],
                      char* const environment[]) noexcept {
   before_exec();
+  UP_CARRY_PRELOAD(environment)
   return real().execve(path, arguments, environment);
 }
 
 UP_EXPORT int execv(const char* path, char* const arguments[]) noexcept {
-  before_exec();
-  return real().execv(path, arguments);
-}
-
-UP_EXPORT int execvp(const char* file, char* const arguments[]) noexcept {
-  before_exec();
-  return real().execvp(file, arguments);
+  return ::execve(path, arguments, environ);
 }
 
 UP_EXPORT int execvpe(const char* file, char* const arguments[],
                       char* const environment[]) noexcept {
   before_exec();
+  UP_CARRY_PRELOAD(environment)
   return real().execvpe(file, arguments, environment);
+}
+
+UP_EXPORT int execvp(const char* file, char* const arguments[]) noexcept {
+  return ::execvpe(file, arguments, environ);
 }
 
 UP_EXPORT int fexecve(int fd, char* const arguments[], char* const environment[]) noexcept {
   before_exec();
+  UP_CARRY_PRELOAD(environment)
   return real().fexecve(fd, arguments, environment);
 }
 
 UP_EXPORT int execveat(int directory, const char* path, char* const arguments[],
                        char* const environment[], int flags) noexcept {
   before_exec();
+  UP_CARRY_PRELOAD(environment)
   return real().execveat(directory, path, arguments, environment, flags);
 }
 
-// In the caller's frame: the array lives as long as the call, in a child of vfork too.
+// They exec at once, in a child that calls no name of ours; connections stay.
+UP_EXPORT int posix_spawn(pid_t* pid, const char* path, const posix_spawn_file_actions_t* actions,
+                          const posix_spawnattr_t* attributes, char* const arguments[],
+                          char* const environment[]) {
+  UP_CARRY_PRELOAD(environment)
+  return real().posix_spawn(pid, path, actions, attributes, arguments, environment);
+}
+
+UP_EXPORT int posix_spawnp(pid_t* pid, const char* file, const posix_spawn_file_actions_t* actions,
+                           const posix_spawnattr_t* attributes, char* const arguments[],
+                           char* const environment[]) {
+  UP_CARRY_PRELOAD(environment)
+  return real().posix_spawnp(pid, file, actions, attributes, arguments, environment);
+}
+#undef UP_CARRY_PRELOAD
+
 #define UP_TAKE_ARGUMENTS(first, rest)                                                 \
   auto** const arguments =                                                             \
       static_cast<char**>(alloca((count_arguments(first, rest) + 1) * sizeof(char*))); \

@@ -10,6 +10,7 @@
 
 #include "base/options.h"
 #include "shim/fd_table.h"
+#include "shim/preload_environment.h"
 #include "shim/real.h"
 #include "stack/process.h"
 #include "stack/waiter.h"
@@ -46,6 +47,7 @@ __attribute__((constructor)) void start() {
   prepare_unwinder();
   find_real_calls();
   set_sleep_call(real().ppoll);
+  PreloadEnvironment::remember(environ);
   const Options options = options_from_environment();
   if (!process_start(options)) return;
   FdTable::adopt_listeners();

@@ -6,8 +6,10 @@ import random
 import unittest
 
 from lab_case import LabCase, PYTHON, Roles, over_roles, wait_until
+from lab import BUILD
 
 ROLES = (Roles(False, False), Roles(False, True), Roles(True, True))
+CLEARED_EXEC = os.path.join(BUILD, "tests", "netns", "programs", "cleared_exec")
 CONNECTIONS = 12
 BYTES = 1_000_000
 
@@ -52,7 +54,6 @@ class ProcessesTest(LabCase):
     def test_a_program_is_started_with_a_listener_that_has_a_connection(self, roles):
         port = self.lab.new_port()
         process = self.serve(roles, ["systemd-socket-activate", "-l", f"0.0.0.0:{port}",
-                                     "-E", "LD_PRELOAD", "-E", "UNDERPASS_IFACE",
                                      *self.server_host.python("activated.py")], port, stop=False)
         load = self.client_host.python("echo_load.py", self.server_host.address, port, CONNECTIONS, BYTES)
         # Those that come before it accepts become the kernel's.
@@ -60,6 +61,29 @@ class ProcessesTest(LabCase):
         with self.proves(roles, frames=50):
             self.assertEqual(self.call(roles, load).out, f"{CONNECTIONS} x {BYTES} right\n")
         self.assertTrue(process.alive(), process.describe())
+
+    @over_roles((Roles(False, False), Roles(True, False)))
+    def test_a_program_with_an_environment_of_its_own_is_under_underpass_too(self, roles):
+        def environments(*given):
+            """{way to start a program: the lines of env(1)}"""
+            ways = {}
+            for line in self.call(roles, [CLEARED_EXEC, *given]).out.splitlines():
+                if "=" in line:
+                    ways[way].append(line)
+                else:
+                    ways[way := line] = []
+            return ways
+
+        preload = [f"LD_PRELOAD={os.path.join(BUILD, 'libunderpass.so')}",
+                   f"UNDERPASS_IFACE={self.client_host.iface}"] if roles.client else []
+        self.assertEqual(len(environments()), 11)
+        for given in ((), ("A=1",), ("A=1", "LANG=C")):
+            for way, lines in environments(*given).items():
+                self.assertEqual(sorted(lines), sorted([*given, *preload]), way)
+        # Who takes one of them away means it.
+        for given in (["LD_PRELOAD="], ["UNDERPASS_IFACE=up1"]):
+            for way, lines in environments(*given).items():
+                self.assertEqual(lines, given, way)
 
     @over_roles(ROLES)
     def test_a_cgi_has_the_connection_as_its_output(self, roles):
