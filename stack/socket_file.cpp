@@ -371,6 +371,8 @@ std::optional<Result<void>> SocketFile::connect(const sockaddr* address, socklen
     if (done) stay_in_kernel();  // dissolved
     return done;
   }
+  // What has come already is received as the socket was until now.
+  if (datagram_ != nullptr && the_stack().readable()) the_stack().drive(monotonic_ns());
   auto remote = SocketAddress::from_sockaddr(address, length);
   const bool usable =
       remote.ok() && speaks(address->sa_family) && !hides_nonblocking() && !options_.kernel_only;

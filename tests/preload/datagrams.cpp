@@ -103,6 +103,26 @@ void connected() {
   close(fd);
 }
 
+// Whether a datagram is the socket's is said when it comes, not when it is received.
+void came_before_connect() {
+  const int fd = bound_udp();
+  Name first = theirs(number(peer("udp 0")));
+  peer("udp 1");
+  char byte;
+  said("recv", recv(fd, &byte, 1, MSG_DONTWAIT));
+  peer("sendto 1 %d 7", port_of(fd));
+  said("connect", connect(fd, plain(first), size(first)));
+  receive(fd, MSG_DONTWAIT);
+  note("-- and before it is dissolved");
+  peer("sendto 1 %d 8", port_of(fd));
+  peer("sendto 0 %d 9", port_of(fd));
+  Name none = no_name();
+  said("connect AF_UNSPEC", connect(fd, plain(none), size(none)));
+  receive(fd, MSG_DONTWAIT);
+  said("recv", recv(fd, &byte, 1, MSG_DONTWAIT));
+  close(fd);
+}
+
 // The ICMP error meets a later call of a connected socket (udp(7)).
 void refused() {
   const int fd = udp();
@@ -931,6 +951,7 @@ void full_kernel_buffer() {
 constexpr Scenario kScenarios[] = {
     {"unconnected", Proof::kUdp, unconnected},
     {"connected", Proof::kUdp, connected},
+    {"came_before_connect", Proof::kUdp, came_before_connect},
     {"refused", Proof::kNone, refused},
     {"refused_at_once", Proof::kNone, refused_at_once},
     {"unconnected_is_not_refused", Proof::kUdp, unconnected_is_not_refused},
