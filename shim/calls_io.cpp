@@ -259,30 +259,17 @@ UP_EXPORT int recvmmsg(int fd, mmsghdr* messages, unsigned count, int flags, tim
                                 ? Deadline::never()
                                 : Deadline::in_ns(static_cast<uint64_t>(timeout->tv_sec) * kNsPerS +
                                                   static_cast<uint64_t>(timeout->tv_nsec));
-  // A pending error comes before what can be read (do_recvmmsg() in net/socket.c).
-  int error = 0;
-  socklen_t bytes = sizeof error;
-  if ((flags & MSG_ERRQUEUE) == 0 && ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &bytes) == 0 &&
-      error != 0) {
-    return static_cast<int>(fail(error));
-  }
-  const int each = flags & ~MSG_WAITFORONE;
-  int done = 0;
-  // The limit is looked at after each datagram only (recvmmsg(2), BUGS).
-  while (done < static_cast<int>(std::min<unsigned>(count, IOV_MAX))) {
-    const bool first_only = done > 0 && (flags & MSG_WAITFORONE) != 0;
-    const ssize_t got =
-        ::recvmsg(fd, &messages[done].msg_hdr, first_only ? each | MSG_DONTWAIT : each);
-    if (got < 0) break;
-    messages[done++].msg_len = static_cast<unsigned>(got);
-    if (deadline.passed()) break;
-  }
+  bool is_stream = false;
+  const auto done = on_socket(fd, &is_stream, [&](SocketFile& socket) UP_NO_THREAD_SAFETY {
+    return socket.recvmmsg(messages, std::min<size_t>(count, IOV_MAX), flags, deadline);
+  });
+  if (!done) return real().recvmmsg(fd, messages, count, flags, timeout);
   if (timeout != nullptr) {
     const uint64_t now = monotonic_ns();
     const uint64_t left = deadline.at_ns > now ? deadline.at_ns - now : 0;
     *timeout = {static_cast<time_t>(left / kNsPerS), static_cast<long>(left % kNsPerS)};
   }
-  return done == 0 && count != 0 ? -1 : done;
+  return static_cast<int>(to_posix(*done));
 }
 
 UP_EXPORT ssize_t read(int fd, void* data, size_t size) {

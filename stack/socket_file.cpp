@@ -164,11 +164,11 @@ Deadline SocketFile::send_deadline() const {
 Readiness SocketFile::readiness() const {
   switch (placement_) {
     case Placement::kStream:
-      return stream_->readiness() | (errors_.empty() ? 0U : EPOLLERR);
+      return stream_->readiness() | (errors_.empty() && pending_error_ == 0 ? 0U : EPOLLERR);
     case Placement::kListener:
       return listener_ != nullptr && listener_->ready() ? EPOLLIN | EPOLLRDNORM : 0U;
     case Placement::kDatagram:
-      return EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND |
+      return EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND | (pending_error_ != 0 ? EPOLLERR : 0U) |
              (datagram_->readable() || shut_read_ ? EPOLLIN | EPOLLRDNORM : 0U) |
              (shut_read_ ? EPOLLRDHUP : 0U) | (shut_read_ && shut_write_ ? EPOLLHUP : 0U);
     case Placement::kUnplaced:
@@ -1010,8 +1010,8 @@ Result<void> SocketFile::get_stream_option(int level, int name, void* value, soc
 }
 
 Result<void> SocketFile::getsockopt(int level, int name, void* value, socklen_t* length) {
-  if (pending_error_ != 0 && stream_ == nullptr && level == SOL_SOCKET && name == SO_ERROR &&
-      is_user_object(length) && is_user_memory(value, *length)) {
+  if (pending_error_ != 0 && level == SOL_SOCKET && name == SO_ERROR && is_user_object(length) &&
+      is_user_memory(value, *length)) {
     const int error = std::exchange(pending_error_, 0);
     *length = std::min<socklen_t>(*length, sizeof error);
     std::memcpy(value, &error, *length);

@@ -78,6 +78,10 @@ class SocketFile : public OpenFile, private EndpointOwner {
   // No SIGPIPE is raised here: EPIPE is returned, the border raises the signal.
   Result<size_t> sendmsg(const msghdr& message, int flags) UP_REQUIRES(stack_mutex);
   Result<size_t> recvmsg(msghdr& message, int flags) UP_REQUIRES(stack_mutex);
+  // recvmmsg(2): how many of the `count` messages were received. The time is looked at after each
+  // (BUGS); MSG_WAITFORONE is among the flags.
+  Result<size_t> recvmmsg(mmsghdr* messages, size_t count, int flags, Deadline deadline)
+      UP_REQUIRES(stack_mutex);
   // How many bytes a send would take at once: at least one, or the error that it would have.
   Result<size_t> wait_for_room() UP_REQUIRES(stack_mutex);
   Result<void> shutdown(int how) UP_REQUIRES(stack_mutex);
@@ -218,17 +222,20 @@ class SocketFile : public OpenFile, private EndpointOwner {
       UP_REQUIRES(stack_mutex);
   Result<size_t> send_connecting(const msghdr& message, int flags) UP_REQUIRES(stack_mutex);
   Result<size_t> send_stream(const msghdr& message, int flags) UP_REQUIRES(stack_mutex);
-  Result<size_t> receive(msghdr& message, int flags) UP_REQUIRES(stack_mutex);
+  // `is_next`: of the messages of one recvmmsg(2) it is not the first, so that a signal ends it.
+  Result<size_t> receive_message(msghdr& message, int flags, bool is_next) UP_REQUIRES(stack_mutex);
+  Result<size_t> receive(msghdr& message, int flags, bool is_next) UP_REQUIRES(stack_mutex);
   Result<size_t> send_stream_bytes(const msghdr& message, int flags) UP_REQUIRES(stack_mutex);
-  Result<size_t> receive_stream(msghdr& message, int flags) UP_REQUIRES(stack_mutex);
+  Result<size_t> receive_stream(msghdr& message, int flags, bool is_next) UP_REQUIRES(stack_mutex);
   // `arrived_ns`: when the last byte came, as TcpEndpoint::arrived_ns().
-  Result<size_t> receive_stream_bytes(msghdr& message, int flags, uint64_t* arrived_ns)
-      UP_REQUIRES(stack_mutex);
+  Result<size_t> receive_stream_bytes(msghdr& message, int flags, bool is_next,
+                                      uint64_t* arrived_ns) UP_REQUIRES(stack_mutex);
   void write_stream_control(msghdr& message, size_t room_bytes, uint64_t arrived_ns)
       UP_REQUIRES(stack_mutex);
   Result<size_t> send_datagram(const msghdr& message, int flags) UP_REQUIRES(stack_mutex);
   Result<size_t> send_datagram_by_kernel(const msghdr& message, int flags) UP_REQUIRES(stack_mutex);
-  Result<size_t> receive_datagram(msghdr& message, int flags) UP_REQUIRES(stack_mutex);
+  Result<size_t> receive_datagram(msghdr& message, int flags, bool is_next)
+      UP_REQUIRES(stack_mutex);
   Result<size_t> receive_datagram_from_kernel(msghdr& message, int flags) UP_REQUIRES(stack_mutex);
   IpAddress answering(const Datagram& datagram) const UP_REQUIRES(stack_mutex);
   size_t header_bytes(const IpAddress& to) const;
@@ -256,7 +263,7 @@ class SocketFile : public OpenFile, private EndpointOwner {
   void restore_buffers();
   bool may_come_back() const UP_REQUIRES(stack_mutex);
   Result<size_t> send_lent(const msghdr& message, int flags) UP_REQUIRES(stack_mutex);
-  Result<size_t> receive_lent(msghdr& message, int flags) UP_REQUIRES(stack_mutex);
+  Result<size_t> receive_lent(msghdr& message, int flags, bool is_next) UP_REQUIRES(stack_mutex);
   Result<size_t> wait_for_lent_room() UP_REQUIRES(stack_mutex);
   // A call that has been waiting goes on there, where the connection has moved meanwhile.
   Result<size_t> go_on(const msghdr& message, int flags, size_t done, bool sends)
@@ -279,8 +286,10 @@ class SocketFile : public OpenFile, private EndpointOwner {
   // What getsockname(2) says once the connection is gone, where the kernel socket has another name.
   SocketAddress name_without_stream_{};
   uint32_t disconnects_ = 0;  // sk_disconnects
-  int pending_error_ = 0;     // sk_err of one whose connection was dissolved
-  bool shut_read_ = false;    // of a datagram socket, or a connection that is lent
+  // sk_err of one whose connection was dissolved, or of what ended a recvmmsg(2) that had
+  // something.
+  int pending_error_ = 0;
+  bool shut_read_ = false;  // of a datagram socket, or a connection that is lent
   bool shut_write_ = false;
   Groups groups_;
   bool has_port_alone_ = false;  // the kernel lets nobody else bind the port of a datagram socket

@@ -123,6 +123,9 @@ bool fast_open_is_off(int fd) {
 }
 
 Result<size_t> SocketFile::sendmsg(const msghdr& message, int flags) {
+  if (pending_error_ != 0 && placement_ != Placement::kUnplaced) {
+    return Error{std::exchange(pending_error_, 0)};
+  }
   if (!is_stream_socket()) return send_datagram(message, flags);
   if (placement_ == Placement::kLent) return send_lent(message, flags);
   if ((flags & MSG_FASTOPEN) != 0 &&
@@ -138,19 +141,57 @@ Result<size_t> SocketFile::sendmsg(const msghdr& message, int flags) {
 }
 
 Result<size_t> SocketFile::recvmsg(msghdr& message, int flags) {
+  return receive_message(message, flags, false);
+}
+
+// do_recvmmsg() in net/socket.c.
+Result<size_t> SocketFile::recvmmsg(mmsghdr* messages, size_t count, int flags, Deadline deadline) {
+  const Call call(*this);
+  int error = 0;
+  socklen_t bytes = sizeof error;
+  if ((flags & MSG_ERRQUEUE) == 0 && getsockopt(SOL_SOCKET, SO_ERROR, &error, &bytes) &&
+      error != 0) {
+    return Error{error};
+  }
+  size_t done = 0;
+  while (done < count) {
+    const bool waits_no_more = done != 0 && (flags & MSG_WAITFORONE) != 0;
+    const int each = (flags & ~MSG_WAITFORONE) | (waits_no_more ? MSG_DONTWAIT : 0);
+    const auto got = receive_message(messages[done].msg_hdr, each, done != 0);
+    if (!got && done == 0) return got;
+    if (!got) {
+      // The next call says so. As it was to be restarted (sock_intr_errno()) it has an odd number.
+      constexpr int kErestartsys = 512;
+      const bool restarts = got.error() == EINTR && options_.receive_timeout_ns == 0;
+      if (got.error() != EAGAIN) pending_error_ = restarts ? kErestartsys : got.error();
+      if (got.error() != EAGAIN) notify(EPOLLERR);
+      return done;
+    }
+    messages[done++].msg_len = static_cast<unsigned>(*got);
+    if (deadline.passed()) return done;
+  }
+  return done;
+}
+
+Result<size_t> SocketFile::receive_message(msghdr& message, int flags, bool is_next) {
   const msghdr before = message;
-  auto got = receive(message, flags);
+  auto got = receive(message, flags, is_next);
   if (!got) message = before;                              // what fails writes nothing
   if (got) message.msg_flags |= flags & MSG_CMSG_CLOEXEC;  // ____sys_recvmsg() in net/socket.c
   return got;
 }
 
-Result<size_t> SocketFile::receive(msghdr& message, int flags) {
-  if (!is_stream_socket()) return receive_datagram(message, flags);
-  if (placement_ == Placement::kLent) return receive_lent(message, flags);
-  if (placement_ == Placement::kStream) return receive_stream(message, flags);
+Result<size_t> SocketFile::receive(msghdr& message, int flags, bool is_next) {
+  // What a connection has received comes before.
+  if (placement_ == Placement::kStream) return receive_stream(message, flags, is_next);
   if (pending_error_ != 0 && (flags & (MSG_OOB | MSG_ERRQUEUE)) == 0) {
     return Error{std::exchange(pending_error_, 0)};
+  }
+  if (!is_stream_socket()) return receive_datagram(message, flags, is_next);
+  if (placement_ == Placement::kLent) return receive_lent(message, flags, is_next);
+  if (is_next && placement_ == Placement::kKernel) {
+    const int fd = fd_;
+    return without_the_lock(false, [&] { return sys::recvmsg(fd, &message, flags); });
   }
   const long got = sys::recvmsg(fd_, &message, flags | MSG_DONTWAIT);
   if (got < 0) return Error{static_cast<int>(-got)};
@@ -247,16 +288,17 @@ Result<size_t> SocketFile::wait_for_room() {
   return Error{EPIPE};
 }
 
-Result<size_t> SocketFile::receive_stream(msghdr& message, int flags) {
+Result<size_t> SocketFile::receive_stream(msghdr& message, int flags, bool is_next) {
   const size_t control_room = message.msg_control == nullptr ? 0 : message.msg_controllen;
   uint64_t arrived_ns = 0;
-  const auto got = receive_stream_bytes(message, flags, &arrived_ns);
+  const auto got = receive_stream_bytes(message, flags, is_next, &arrived_ns);
   const bool plain = (flags & (MSG_ERRQUEUE | MSG_OOB)) == 0;
   if (got && plain) write_stream_control(message, control_room, arrived_ns);
   return got;
 }
 
-Result<size_t> SocketFile::receive_stream_bytes(msghdr& message, int flags, uint64_t* arrived_ns) {
+Result<size_t> SocketFile::receive_stream_bytes(msghdr& message, int flags, bool is_next,
+                                                uint64_t* arrived_ns) {
   if ((flags & MSG_ERRQUEUE) != 0) return errors_.receive(message, family_);
   const bool peek = (flags & MSG_PEEK) != 0;
   // MSG_TRUNC of a stream throws the bytes away (tcp(7)).
@@ -288,6 +330,10 @@ Result<size_t> SocketFile::receive_stream_bytes(msghdr& message, int flags, uint
     if (peek) done = 0;  // a peek starts over
     const size_t copied = std::min(stream_->unread_bytes(), *total - done);
     const bool faults = copies && would_fault(pieces(message), done, copied);
+    if (pending_error_ != 0 && stream_->unread_bytes() == 0) {
+      if (done == 0) return Error{std::exchange(pending_error_, 0)};
+      return done;
+    }
     auto got =
         faults ? Result<size_t>(Error{EFAULT}) : stream_->receive(pieces(message), done, flags);
     if (got) {
@@ -303,7 +349,7 @@ Result<size_t> SocketFile::receive_stream_bytes(msghdr& message, int flags, uint
       if (done == 0) return got;
       return done;
     }
-    auto waited = wait_for(EPOLLIN | EPOLLRDHUP, may_block, deadline, done != 0);
+    auto waited = wait_for(EPOLLIN | EPOLLRDHUP, may_block, deadline, is_next || done != 0);
     // With no room for anything it waits once, whatever it is woken by (tcp_recvmsg_locked()).
     if (may_block && *total == 0) return size_t{0};
     if (!waited) {
@@ -464,7 +510,7 @@ Result<size_t> SocketFile::receive_datagram_from_kernel(msghdr& message, int fla
   return static_cast<size_t>(got);
 }
 
-Result<size_t> SocketFile::receive_datagram(msghdr& message, int flags) {
+Result<size_t> SocketFile::receive_datagram(msghdr& message, int flags, bool is_next) {
   const Call call(*this);
   const bool may_block = !nonblocking_ && (flags & MSG_DONTWAIT) == 0;
   const Deadline deadline = may_block ? receive_deadline() : Deadline::never();
@@ -476,13 +522,13 @@ Result<size_t> SocketFile::receive_datagram(msghdr& message, int flags) {
   while (!queued && !has_port()) {
     auto got = receive_datagram_from_kernel(message, flags);
     if (got || got.error() != EAGAIN || !may_block) return got;
-    auto waited = wait_beside(EPOLLIN, POLLIN, deadline, false);
+    auto waited = wait_beside(EPOLLIN, POLLIN, deadline, is_next);
     if (!waited) return Error{waited.error()};
   }
   if (placement_ == Placement::kKernel || (!queued && !open_datagram())) {
     leave_to_kernel();
     const int fd = fd_;
-    const bool may_restart = deadline.at_ns == UINT64_MAX;
+    const bool may_restart = deadline.at_ns == UINT64_MAX && !is_next;
     return without_the_lock(may_restart, [&] { return sys::recvmsg(fd, &message, flags); });
   }
   Stack& stack = the_stack();
@@ -528,7 +574,7 @@ Result<size_t> SocketFile::receive_datagram(msghdr& message, int flags) {
       message.msg_flags = 0;
       return size_t{0};
     }
-    auto waited = wait_for(EPOLLIN | EPOLLRDHUP, may_block, deadline);
+    auto waited = wait_for(EPOLLIN | EPOLLRDHUP, may_block, deadline, is_next);
     if (!waited) return Error{waited.error()};
     if (datagram_ == nullptr) return Error{EBADF};
   }

@@ -75,7 +75,8 @@ Result<size_t> SocketFile::go_on(const msghdr& message, int flags, size_t done, 
   }
   Rest rest(message, done);
   if (rest.empty()) return done;
-  return all_of(done, sends ? sendmsg(rest.message(), flags) : receive(rest.message(), flags));
+  return all_of(done,
+                sends ? sendmsg(rest.message(), flags) : receive(rest.message(), flags, done != 0));
 }
 
 Result<size_t> SocketFile::send_lent(const msghdr& message, int flags) {
@@ -97,7 +98,7 @@ Result<size_t> SocketFile::send_lent(const msghdr& message, int flags) {
   }
 }
 
-Result<size_t> SocketFile::receive_lent(msghdr& message, int flags) {
+Result<size_t> SocketFile::receive_lent(msghdr& message, int flags, bool is_next) {
   const Call call(*this);
   const size_t total = total_of(message);
   const bool plain = (flags & (MSG_OOB | MSG_ERRQUEUE)) == 0;
@@ -116,7 +117,8 @@ Result<size_t> SocketFile::receive_lent(msghdr& message, int flags) {
     } else if (got != -EAGAIN || !may_block) {
       return all_of(done, Error{static_cast<int>(-got)});
     }
-    auto waited = wait_beside(EPOLLIN | EPOLLRDHUP, POLLIN | POLLRDHUP, deadline, done != 0);
+    const bool some = is_next || done != 0;
+    auto waited = wait_beside(EPOLLIN | EPOLLRDHUP, POLLIN | POLLRDHUP, deadline, some);
     if (!waited) return all_of(done, Error{waited.error()});
     if (placement_ != Placement::kLent) return go_on(message, flags, done, false);
   }

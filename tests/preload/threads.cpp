@@ -263,6 +263,65 @@ void interrupt(Worker& worker) {
   eventually([] { return signals_seen.load() > 0; });
 }
 
+// A recvmmsg that is interrupted when it has one of two.
+void receive_two(int fd, const std::function<void()>& send_one) {
+  char bytes[2] = {};
+  iovec pieces[2] = {{&bytes[0], 1}, {&bytes[1], 1}};
+  mmsghdr several[2] = {};
+  for (int i = 0; i < 2; ++i) {
+    several[i].msg_hdr.msg_iov = &pieces[i];
+    several[i].msg_hdr.msg_iovlen = 1;
+  }
+  int result = 0;
+  send_one();
+  await(fd, POLLIN);
+  Worker worker([&] { result = recvmmsg(fd, several, 2, 0, nullptr); });
+  interrupt(worker);
+  worker.join();
+  note("recvmmsg = %d", result);
+  said_poll(fd);
+}
+
+// The number of an error that may have no name.
+void said_number(const char* call, long result) {
+  note("%s = %ld %d", call, result, result < 0 ? errno : 0);
+}
+
+// What ends a recvmmsg that has something is for the next call.
+void interrupted_in_the_middle() {
+  const int fd = udp();
+  Name address = mine();
+  must("bind", bind(fd, plain(address), size(address)));
+  peer("udp 2");
+  for (const int flags : {0, SA_RESTART}) {
+    on_signal(SIGUSR1, count_signal, flags);
+    note("-- flags %x", static_cast<unsigned>(flags));
+    const auto datagram = [&] { peer("sendto 2 %d 1", port_of(fd)); };
+    receive_two(fd, datagram);
+    said_so_error(fd);
+    receive_two(fd, datagram);
+    char byte;
+    datagram();
+    said_number("recv", recv(fd, &byte, 1, 0));
+    said("recv", recv(fd, &byte, 1, 0));
+    set_timeout(fd, SO_RCVTIMEO, kLimitMs);
+    receive_two(fd, datagram);
+    said("recv", recv(fd, &byte, 1, 0));
+    set_timeout(fd, SO_RCVTIMEO, 0);
+  }
+  close(fd);
+  both_ways([](int connection) {
+    receive_two(connection, [] { peer_said("text 1 a"); });
+    peer_said("text 1 b");
+    await(connection, POLLIN);
+    char byte;
+    said("recv", recv(connection, &byte, 1, 0));
+    said_number("recv", recv(connection, &byte, 1, MSG_DONTWAIT));
+    said("recv", recv(connection, &byte, 1, MSG_DONTWAIT));
+    said("send", send(connection, "x", 1, MSG_NOSIGNAL));
+  });
+}
+
 void interrupted_without_restart() {
   both_ways([](int fd) {
     on_signal(SIGUSR1, count_signal, 0);
@@ -582,6 +641,7 @@ constexpr Scenario kScenarios[] = {
     {"close_while_accept_blocks", Proof::kTcpHybrid, close_while_accept_blocks},
     {"shutdown_while_another_thread_accepts", Proof::kNone, shutdown_while_another_thread_accepts},
     {"shutdown_while_send_blocks", Proof::kTcpHybrid, shutdown_while_send_blocks},
+    {"interrupted_in_the_middle", Proof::kTcp, interrupted_in_the_middle},
     {"interrupted_without_restart", Proof::kTcp, interrupted_without_restart},
     {"restarted", Proof::kTcp, restarted},
     {"handler_calls_send", Proof::kTcp, handler_calls_send},
