@@ -165,6 +165,14 @@ UdpEndpoint* UdpDemux::find(const SocketAddress& local, const SocketAddress& rem
   return best;
 }
 
+bool UdpDemux::has_alone(const SocketAddress& local) const {
+  const auto it = ports_.find(local.port);
+  return it != ports_.end() &&
+         std::any_of(it->second.begin(), it->second.end(), [&](const UdpEndpoint* endpoint) {
+           return endpoint->has_port_alone() && endpoint->binding().covers(local.ip);
+         });
+}
+
 std::vector<UdpEndpoint*> UdpDemux::find_all(const SocketAddress& local,
                                              const SocketAddress& remote) const {
   const auto it = ports_.find(local.port);

@@ -74,6 +74,8 @@ class UdpDemux {
   // (as compute_score() in net/ipv4/udp.c). Of several the last; where they share the port
   // (SO_REUSEPORT), each gets some of the remotes.
   UdpEndpoint* find(const SocketAddress& local, const SocketAddress& remote) const;
+  // Whether one has that port on that address and nobody else can.
+  bool has_alone(const SocketAddress& local) const;
   // All that want it, as raw_v4_match() in net/ipv4/raw.c: each has its copy.
   std::vector<UdpEndpoint*> find_all(const SocketAddress& local, const SocketAddress& remote) const;
   void add(UdpEndpoint& endpoint);

@@ -550,6 +550,7 @@ Result<void> SocketFile::open_datagram() {
   kernel_ready_ = true;
   const bool reused = read_option(fd_, SOL_SOCKET, SO_REUSEADDR) > 0;
   has_port_alone_ = !reused && !shared && !is_raw_socket();
+  datagram_->set_has_port_alone(has_port_alone_);
   apply_options();
   place(Placement::kDatagram);
   follow_groups();
@@ -940,6 +941,7 @@ Result<void> SocketFile::setsockopt(int level, int name, const void* value, sock
   // From now on others may bind the port.
   const bool shares = level == SOL_SOCKET && (name == SO_REUSEADDR || name == SO_REUSEPORT);
   if (shares) has_port_alone_ = false;
+  if (shares && datagram_ != nullptr) datagram_->set_has_port_alone(false);
   if (shares || groups_.note(level, name, value, length)) follow_groups();
   return {};
 }

@@ -699,6 +699,8 @@ void Stack::input_udp(const RxFrame& frame, const Packet& packet) {
   if (endpoint == nullptr || !endpoint->has_room()) {
     auto& counter = endpoint == nullptr ? counters().rx_no_socket : counters().udp_drops;
     counter.fetch_add(1, std::memory_order_relaxed);
+    // One of ours has the port, alone, and is connected to somebody else.
+    if (endpoint == nullptr && !away_ && udp_.has_alone(to)) send_port_unreachable(packet);
     returned_.push_back(frame.id);
     return;
   }

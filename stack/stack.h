@@ -19,6 +19,7 @@
 #include "stack/demux.h"
 #include "stack/destinations.h"
 #include "stack/host_view.h"
+#include "stack/icmp_limit.h"
 #include "stack/moved_flows.h"
 #include "stack/packet.h"
 #include "stack/port_claims.h"
@@ -212,6 +213,7 @@ class Stack {
   void input_tcp(const RxFrame& frame, const Packet& packet) UP_REQUIRES(stack_mutex);
   void input_udp(const RxFrame& frame, const Packet& packet) UP_REQUIRES(stack_mutex);
   void input_raw(const RxFrame& frame, const Packet& packet) UP_REQUIRES(stack_mutex);
+  void send_port_unreachable(const Packet& packet) UP_REQUIRES(stack_mutex);
   void deliver_datagram(UdpEndpoint& endpoint, pbuf* data, uint32_t bytes,
                         const SocketAddress& from, const Packet& packet) UP_REQUIRES(stack_mutex);
   bool append(const RxFrame& frame, const Packet& packet) UP_REQUIRES(stack_mutex);
@@ -298,6 +300,7 @@ class Stack {
   TcpDemux tcp_;
   UdpDemux udp_;
   UdpDemux raw_;
+  IcmpLimit icmp_limit_;
   uint64_t now_ns_ = 0;
   uint64_t last_drive_ns_ = 0;
   TimerWheel timers_;  // in ticks of TCP_FAST_INTERVAL

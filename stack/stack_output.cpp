@@ -1,6 +1,7 @@
 // stack_output.cpp - frames out
 #include <sys/uio.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -104,6 +105,38 @@ Result<void> Stack::send_udp(const SocketAddress& local, const SocketAddress& re
   std::memcpy(udp + 6, &sum, 2);
   port().submit(static_cast<uint32_t>(kEthernetHeaderBytes + ip_bytes));
   return {};
+}
+
+// icmp_send() in net/ipv4/icmp.c and icmp6_send(): the error quotes the packet, as much as may be
+// in any network without fragments.
+void Stack::send_port_unreachable(const Packet& packet) {
+  constexpr uint32_t kErrorHeaderBytes = 8;
+  constexpr uint8_t kInternetControl = 0xc0;  // the precedence of errors (RFC 1812, 4.3.2.5)
+  const bool is_v4 = packet.source.is_v4();
+  const uint32_t header_bytes = ip_header_bytes(packet.source) + kErrorHeaderBytes;
+  const uint32_t most_bytes = is_v4 ? 576 : 1280;  // RFC 1812, 4.3.2.3; RFC 4443, 2.4 (c)
+  const uint32_t quoted_bytes =
+      std::min(ip_header_bytes(packet.source) + packet.transport_bytes, most_bytes - header_bytes);
+  const auto ip_bytes = static_cast<uint16_t>(header_bytes + quoted_bytes);
+  if (!icmp_limit_.allows(packet.source, now_ns_)) return;
+  const auto begun = begin_packet(packet.destination, packet.source, ip_bytes);
+  if (!begun) return;  // the neighbour is not known any more, say
+  const auto protocol = static_cast<uint8_t>(is_v4 ? int{IPPROTO_ICMP} : int{IPPROTO_ICMPV6});
+  const auto tos = static_cast<uint8_t>(is_v4 ? (packet.tos & 0x1eU) | kInternetControl : 0U);
+  write_ip_header(begun->ip, {packet.destination, packet.source, ip_bytes, ++ip_id_, protocol,
+                              begun->hop_limit, tos});
+  uint8_t* const error = begun->ip + ip_header_bytes(packet.source);
+  std::memset(error, 0, kErrorHeaderBytes);
+  error[0] = is_v4 ? 3 : 1;  // destination unreachable: the port (RFC 792; RFC 4443, 3.1)
+  error[1] = is_v4 ? 3 : 4;
+  std::memcpy(error + kErrorHeaderBytes, packet.network, quoted_bytes);
+  const uint32_t message_bytes = kErrorHeaderBytes + quoted_bytes;
+  const uint32_t pseudo =
+      is_v4 ? 0
+            : pseudo_header_sum(packet.destination, packet.source, IPPROTO_ICMPV6, message_bytes);
+  const auto sum = static_cast<uint16_t>(~checksum(error, message_bytes, pseudo));
+  std::memcpy(error + 2, &sum, sizeof sum);
+  port().submit(static_cast<uint32_t>(kEthernetHeaderBytes + ip_bytes));
 }
 
 }  // namespace underpass

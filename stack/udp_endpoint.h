@@ -58,6 +58,9 @@ class UdpEndpoint {
   // SO_REUSEPORT: until it is connected, it is one of several that are equal.
   bool shares_port() const { return shares_port_ && remote_.port == 0; }
   void set_record_timestamps(bool on) { timestamps_ = on; }
+  // Whether the kernel lets nobody else bind its port.
+  void set_has_port_alone(bool alone) { has_port_alone_ = alone; }
+  bool has_port_alone() const { return has_port_alone_; }
 
   // 0: not for this socket; the higher the better. As compute_score() in net/ipv4/udp.c.
   int score(const SocketAddress& local, const SocketAddress& remote) const;
@@ -90,6 +93,7 @@ class UdpEndpoint {
   size_t queued_bytes_ = 0;
   size_t limit_bytes_ = 212992;  // net.core.rmem_default
   bool timestamps_ = false;
+  bool has_port_alone_ = false;
   const bool shares_port_;
   bool joined_ = false;       // a share of what comes to the claim is ours
   std::optional<Flow> flow_;  // of one that is connected beside others on the port

@@ -151,6 +151,21 @@ void refused() {
   close(other);
 }
 
+// Whoever sends to a port whose only socket is connected to somebody else is refused.
+void connected_to_another() {
+  const int fd = connected_udp(0);
+  const int port = port_of(fd);
+  peer("udp 1");
+  note("the other connects: %s", peer("connectudp 1 %d", port).c_str());
+  for (const int bytes : {3, 1400}) {
+    note("and sends: %s", peer("sendto 1 %d %d", port, bytes).c_str());
+    peer_said("recvfrom 1");
+  }
+  peer("sendto 0 %d 5", port);
+  receive(fd);
+  close(fd);
+}
+
 // The error is there in far less than a millisecond, and the next send says so.
 void refused_at_once() {
   const int fd = udp();
@@ -952,6 +967,7 @@ constexpr Scenario kScenarios[] = {
     {"unconnected", Proof::kUdp, unconnected},
     {"connected", Proof::kUdp, connected},
     {"came_before_connect", Proof::kUdp, came_before_connect},
+    {"connected_to_another", Proof::kUdp, connected_to_another},
     {"refused", Proof::kNone, refused},
     {"refused_at_once", Proof::kNone, refused_at_once},
     {"unconnected_is_not_refused", Proof::kUdp, unconnected_is_not_refused},

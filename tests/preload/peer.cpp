@@ -116,6 +116,11 @@ std::string open_udp(int slot) {
   return std::to_string(scenario::port_of(fd));
 }
 
+std::string connect_udp(int slot, int port) {
+  scenario::Name address = scenario::theirs(port);
+  return result(connect(slots[slot], scenario::plain(address), scenario::size(address)));
+}
+
 std::string send_to(int slot, scenario::Name address, size_t bytes) {
   const std::string data = scenario::pattern(bytes);
   return result(sendto(slots[slot], data.data(), data.size(), MSG_NOSIGNAL,
@@ -234,6 +239,7 @@ std::string command(const char* line) {
     return "ok";
   }
   if (name == "udp") return open_udp(slot);
+  if (name == "connectudp") return connect_udp(slot, value);
   if (name == "fillabout") return fill_about(slot, value, more);
   if (name == "filled") return std::to_string(filled_bytes);
   const auto bytes = static_cast<size_t>(more);

@@ -136,7 +136,8 @@ class TranscriptTest(LabCase):
         super().setUpClass()
         # So that every datagram to a closed port is answered (icmp(7)).
         for name in ("ipv4/icmp_ratelimit", "ipv6/icmp/ratelimit"):
-            cls.server_host.run(["sh", "-c", f"echo 0 >/proc/sys/net/{name}"])
+            for host in (cls.server_host, cls.client_host):
+                host.run(["sh", "-c", f"echo 0 >/proc/sys/net/{name}"])
         # How long it takes until a host is known not to be there (nobody() in scenario.h): three times this.
         for family in ("ipv4", "ipv6"):
             path = f"/proc/sys/net/{family}/neigh/{cls.client_host.iface}/retrans_time_ms"

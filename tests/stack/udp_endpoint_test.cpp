@@ -81,6 +81,31 @@ Result<void> send_raw_text(Stack& stack, const std::string& text, bool has_heade
 
 TestSuite(udp_endpoint);
 
+// Six at once, as Linux: whoever is flooded from a forged address is not flooded by us.
+Test(udp_endpoint, what_is_sent_to_a_port_that_is_connected_elsewhere_is_refused) {
+  RawHost peer;
+  UdpEndpoint* endpoint = peer.open("10.0.0.1", 53);
+  endpoint->set_remote({ip("10.0.0.2"), 9, 0});
+  peer.arrive(8, 53, "others may have it");
+  cr_expect_eq(peer.sent.size(), 0);
+  endpoint->set_has_port_alone(true);
+  peer.arrive(9, 53, "for it");
+  cr_expect_eq(peer.sent.size(), 0);
+  for (int i = 0; i < 10; ++i) peer.arrive(8, 53, "not for it");
+  cr_assert_eq(peer.sent.size(), 6);
+  const Bytes& error = peer.sent.front();
+  cr_assert_eq(error.size(), 20U + 8 + 20 + 8 + 10);
+  cr_expect_eq(error[9], IPPROTO_ICMP);
+  cr_expect_eq(error[20], 3);
+  cr_expect_eq(error[21], 3);
+  cr_expect_eq(checksum(&error[20], error.size() - 20), 0xffff);
+  cr_expect_eq(error[28 + 20 + 3], 53, "it quotes the ports");
+  peer.sent.clear();
+  peer.arrive(8, 53, std::string(1400, 'x'));
+  cr_expect_eq(peer.sent.size(), 0);
+  endpoint->close();
+}
+
 Test(udp_endpoint, a_socket_of_both_families_is_the_second_choice_over_ipv4) {
   UdpHost peer;
   const SocketAddress any_v6{IpAddress::any(AF_INET6), 53, 0};
