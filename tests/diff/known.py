@@ -67,6 +67,10 @@ KNOWN = [
     Known("the segment size of a failed connect", "the kernel socket behind it has never connected",
           "| TCP_MAXSEG, IP_MTU of a socket whose connect has failed |", lambda one: one.call == "getsockopt" and
           (one.step.uses("TCP_MAXSEG") or one.step.uses("IP_MTU")) and _earlier(one, lambda step: step.call == "connect")),
+    Known("what a failed connect has sent", "the kernel socket behind it has never connected",
+          "| TIOCOUTQ (SIOCOUTQ) of a socket whose connect has failed |", lambda one: one.call == "ioctl" and
+          one.step.uses("TIOCOUTQ") and (one.kernel, one.bypass) == ("result: 0 value=3", "result: 0 value=0") and
+          _earlier(one, lambda step: step.call == "connect"), goes_on=True),
     Known("a failed connect's port", "its kernel socket was bound to have it", "| `bind` of a socket whose connect has failed |",
           lambda one: one.call == "bind" and (one.kernel, one.bypass) == ("result: 0", "result: -1 EINVAL") and
           _earlier(one, lambda step: step.call == "connect")),
