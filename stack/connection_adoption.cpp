@@ -83,6 +83,7 @@ Result<TcpEndpoint*> TcpEndpoint::adopt(Stack& stack, const ConnectionSnapshot& 
   endpoint->follow_window_limit();
   {
     PcbWindow shown(pcb);
+    endpoint->ask_after_move();
     tcp_output(pcb);
   }
   stack.settle(*endpoint);
@@ -121,6 +122,14 @@ bool TcpEndpoint::take_over(const ConnectionSnapshot& from) {
   pcb_->snd_nxt = pcb_->snd_lbb;
   if (pcb_->unacked != nullptr) pcb_->rtime = 0;
   return put_outgoing(bytes + state.unread_bytes + state.in_flight_bytes, state.unsent_bytes);
+}
+
+// The wait before data is sent again begins anew with each move: who moves more often would wait
+// for ever. So the first of what is in flight goes once more, and the answer says what has arrived.
+void TcpEndpoint::ask_after_move() {
+  if (!recovery_.probe_head(*pcb_)) return;
+  stack_.counters().tcp_retransmits.fetch_add(1, std::memory_order_relaxed);
+  round_trip_.sent_again();
 }
 
 bool TcpEndpoint::put_unread(const uint8_t* bytes, size_t count) {

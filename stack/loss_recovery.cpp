@@ -234,4 +234,10 @@ uint32_t LossRecovery::probe_tail(tcp_pcb& pcb) {
   return 1;
 }
 
+bool LossRecovery::probe_head(tcp_pcb& pcb) {
+  if (pcb.unacked == nullptr || pcb.snd_wnd < pcb.unacked->len) return false;
+  move_to_unsent(pcb, &pcb.unacked);
+  return true;
+}
+
 }  // namespace underpass

@@ -30,6 +30,9 @@ class LossRecovery {
   // Sends the last segment again, if that may help. Returns how many were sent.
   uint32_t probe_tail(tcp_pcb& pcb);
   bool may_probe(const tcp_pcb& pcb) const;
+  // Puts the first unacknowledged segment back among the unsent. False: there is none, or no
+  // window.
+  bool probe_head(tcp_pcb& pcb);
   bool recovering() const { return recovering_; }
 
  private:

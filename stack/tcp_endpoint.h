@@ -196,6 +196,7 @@ class TcpEndpoint {
 
   void install_callbacks();
   bool take_over(const ConnectionSnapshot& from) UP_REQUIRES(stack_mutex);
+  void ask_after_move() UP_REQUIRES(stack_mutex);
   bool put_unread(const uint8_t* bytes, size_t count);
   bool put_outgoing(const uint8_t* bytes, size_t count) UP_REQUIRES(stack_mutex);
   void apply_options() UP_REQUIRES(stack_mutex);

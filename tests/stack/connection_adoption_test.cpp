@@ -154,6 +154,34 @@ Test(connection_adoption, loses_no_byte_in_many_moves_on_a_bad_wire) {
   }
 }
 
+// The kernel has measured nothing, so the wait before data is sent again is a second.
+Test(connection_adoption, goes_on_where_moves_are_faster_than_the_timer) {
+  Network network;
+  Connection connection = establish(network);
+  const std::string text(5000, 't');
+  network.wire.tap = [](int side, Bytes&) { return side == 0; };
+  cr_assert_eq(send_bytes(*connection.server, text.data(), text.size()), 5000);
+  network.run_for(10 * kMs);
+  network.wire.tap = nullptr;
+  TcpEndpoint* server = connection.server;
+  std::string received;
+  for (int moves = 0; moves < 8; ++moves) {
+    cr_assert(server->move_out(kFd).ok());
+    auto away = network.b.view().move_in(kFd);
+    cr_assert(away.ok());
+    away->state.round_trip_us = 0;
+    auto adopted = TcpEndpoint::adopt(network.b.stack(), *away, {}, kFd);
+    cr_assert(adopted.ok());
+    server = *adopted;
+    server->set_owner(&network.b.client_events, kFd);
+    network.run_for(50 * kMs);
+    received += receive_text(*connection.client);
+  }
+  cr_expect(received == text, "%zu bytes", received.size());
+  server->disown(Fd());
+  connection.client->disown(Fd());
+}
+
 Test(connection_adoption, goes_on_from_a_closed_window) {
   Network network;
   Connection connection = establish(network);
